@@ -23,9 +23,10 @@ use tepui_core::protocol::status::Exit;
 use crate::confine::{self, Seals};
 use crate::devices;
 use crate::error::{Error, Result};
+use crate::hide;
 use crate::isolators::persistent;
 use crate::launch::{Launch, Mount, Root};
-use crate::mountapi::{self, Reach};
+use crate::mountapi;
 use crate::namespaces;
 use crate::owner;
 use crate::passing;
@@ -214,12 +215,14 @@ pub(crate) struct Placed {
 
 fn on_host_root(
     order: &Order,
-    volumes: Volumes<'_>,
+    mut volumes: Volumes<'_>,
     shm: Option<OwnedFd>,
     sandbox: BorrowedFd<'_>,
 ) -> Result<Placed> {
     let launch = &order.launch;
     namespaces::mount_proc()?;
+    volumes.make_secrets()?;
+    let is_elsewhere = hide::apply(launch, sandbox, &order.directory)?;
     // Of the host's tree nothing is anybody's but the sandbox.
     let inside = Inside::open(Path::new("/"), false)?.making_below(&order.directory);
     let shm = match (shm, launch.shm_size) {
@@ -236,16 +239,8 @@ fn on_host_root(
     }
     volumes.mount(&inside)?;
     order.seals.apply(launch.system_paths)?;
-    let mut directory = launch.working_directory.as_deref();
-    if launch.private_tmp && order.directory.starts_with("/tmp") {
-        // It is covered, and is to be where it was all the same.
-        let failed = |errno| Error::file("bind", &order.directory, errno);
-        let tree = mountapi::copy_tree(sandbox, c"", Reach::One).map_err(failed)?;
-        let fresh = Inside::open(Path::new("/"), true)?;
-        let target = fresh.target(&order.directory, Kind::Directory)?;
-        mountapi::attach(tree, target).map_err(failed)?;
-        directory = directory.or(Some(&order.directory));
-    }
+    let sandbox = is_elsewhere.then_some(&*order.directory);
+    let directory = launch.working_directory.as_deref().or(sandbox);
     let directory = directory.map(c_string);
     let user = order.program.credentials.clone();
     let user = complete(launch, order.privileged, user);

@@ -82,6 +82,7 @@ mod error;
 pub mod fetch;
 pub mod graphics;
 mod guest;
+mod hide;
 mod idspace;
 pub mod image;
 mod init;

@@ -139,14 +139,13 @@ pub(crate) fn refuse_unknown(spec: &ContainerSpec) -> Result<()> {
     }
 }
 
-/// Merges the environment: a default `PATH`, the launch's variables, the agent's, the command's
-/// (AG-47, AG-48).
-/// Nothing is inherited.
+/// Merges the environment: a default `PATH`, Mesos' names of the sandbox (AG-40), the launch's
+/// variables, the agent's, the command's (AG-47, AG-48). Nothing is inherited.
 fn variables<'a>(
     id: &ContainerId,
     spec: &'a ContainerSpec,
     launch: &'a Launch,
-    sandbox: &Path,
+    sandbox: &'a Path,
 ) -> Result<BTreeMap<&'a str, &'a str>> {
     let given = launch.environment.iter().chain(&spec.environment);
     let given = given.chain(&spec.command.environment);
@@ -155,7 +154,12 @@ fn variables<'a>(
             "it has more than {COMMAND_ENTRIES} environment variables"
         )));
     }
-    let mut variables = BTreeMap::from([("PATH", DEFAULT_PATH)]);
+    let inside = launch.sandbox_inside(sandbox);
+    let mut variables = BTreeMap::from([
+        ("PATH", DEFAULT_PATH),
+        ("MESOS_DIRECTORY", sandbox_text(sandbox)?),
+        ("MESOS_SANDBOX", sandbox_text(inside)?),
+    ]);
     if launch.terminal.is_some() {
         variables.insert("TERM", TERM);
     }
@@ -284,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_command_wins_over_the_agent_and_ours_over_both() {
-        // AG-47, AG-48
+        // AG-40, AG-47, AG-48
         let mut command = CommandInfo::exec("true", ["x"]);
         command.environment = owned(&[("A", "command"), (CONTAINER_VARIABLE, "stolen")]);
         let program = prepare(
@@ -302,6 +306,8 @@ mod tests {
             [
                 "A=command",
                 "B=agent",
+                "MESOS_DIRECTORY=/box",
+                "MESOS_SANDBOX=/box",
                 "PATH=/p::/q",
                 "TEPUI_CONTAINER_ID=c000001",
                 "TEPUI_SANDBOX=/box"

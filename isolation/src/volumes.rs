@@ -51,6 +51,8 @@ pub(crate) struct Volumes<'a> {
     launch: &'a Launch,
     /// A tree for each bind, in order.
     trees: Vec<OwnedFd>,
+    /// One for each secret, in order, once they are made.
+    secrets: Option<Vec<OwnedFd>>,
     /// An empty directory of the host, on which mounts may stand for a moment.
     shelf: &'a Path,
 }
@@ -66,6 +68,7 @@ impl<'a> Volumes<'a> {
         Ok(Self {
             launch,
             trees,
+            secrets: None,
             shelf,
         })
     }
@@ -84,16 +87,24 @@ impl<'a> Volumes<'a> {
         given.collect()
     }
 
-    /// Mounts everything, in the order of the launch.
-    pub(crate) fn mount(self, inside: &Inside) -> Result<()> {
-        // Before anything can cover the shelf.
+    /// Makes all secrets: before anything can cover the shelf.
+    pub(crate) fn make_secrets(&mut self) -> Result<()> {
         let secrets = self.launch.mounts.iter().filter_map(|mount| match mount {
             Mount::Secret(secret) => Some(self.secret(secret)),
             Mount::Bind(_) | Mount::Tmpfs(_) => None,
         });
-        let secrets: Vec<OwnedFd> = secrets.collect::<Result<_>>()?;
-        let mut secrets = secrets.iter();
-        if self.launch.private_tmp {
+        self.secrets = Some(secrets.collect::<Result<_>>()?);
+        Ok(())
+    }
+
+    /// Mounts everything, in the order of the launch.
+    pub(crate) fn mount(mut self, inside: &Inside) -> Result<()> {
+        if self.secrets.is_none() {
+            self.make_secrets()?;
+        }
+        let mut secrets = self.secrets.iter().flatten();
+        // On the host's root it is there already.
+        if self.launch.private_tmp && self.launch.root.is_some() {
             let tmp = Tmpfs {
                 target: "/tmp".into(),
                 size: None,

@@ -50,9 +50,9 @@ fn output(agent: &Agent, script: &str, launch: Launch) -> String {
 
 #[test]
 fn a_root_of_its_own_has_what_programs_expect_and_nothing_of_the_host() {
-    // CT-05, CT-14, CT-41
+    // AG-40, CT-05, CT-14, CT-41
     let Some((dir, agent)) = agent() else { return };
-    let script = "pwd; echo $TEPUI_SANDBOX $TEPUI_DIRECTORY; hostname; echo $PPID
+    let script = "pwd; echo $MESOS_SANDBOX $MESOS_DIRECTORY; hostname; echo $PPID
         ls -A /; ls -A /dev; readlink /dev/ptmx /dev/fd
         for node in full null random tty urandom zero; do stat -c '%t:%T %a' /dev/$node; done
         findmnt -n -o OPTIONS /dev/pts | tr , '\\n' | grep -E 'mode|gid' | sort

@@ -34,6 +34,12 @@ pub struct Allowed {
     pub no_new_privileges: bool,
     /// The size of shared memory of those who name none, in bytes.
     pub shm_size: Option<u64>,
+    /// What of the machine those on its root do not see, directories and files: nothing is in them
+    /// but their own sandbox.
+    pub hidden: Vec<PathBuf>,
+    /// Whether those on the machine's root have a `/tmp` of their own, in memory that counts as
+    /// theirs.
+    pub private_tmp: bool,
 }
 
 impl Default for Allowed {
@@ -45,6 +51,8 @@ impl Default for Allowed {
             profiles: None,
             no_new_privileges: false,
             shm_size: None,
+            hidden: Vec::new(),
+            private_tmp: false,
         }
     }
 }
@@ -160,6 +168,8 @@ impl Isolator for Rights {
         launch.seccomp = self.seccomp(&asked.security.seccomp)?;
         launch.no_new_privileges |=
             self.allowed.no_new_privileges | asked.security.no_new_privileges;
+        launch.hidden.extend(self.allowed.hidden.iter().cloned());
+        launch.private_tmp |= self.allowed.private_tmp && asked.image.is_none();
         refuse(asked, subject.spec.group.is_some())?;
         launch.take_streams(asked);
         launch

@@ -62,6 +62,9 @@ pub struct Launch {
     pub changes: Vec<PathBuf>,
     /// Whether `/tmp` is a filesystem of its own, in memory.
     pub private_tmp: bool,
+    /// Directories and files of the machine that it does not see on the machine's root: there is
+    /// nothing in them but its own sandbox. In a root of its own it sees none of the machine's.
+    pub hidden: Vec<PathBuf>,
     /// The size of a private `/dev/shm` in bytes (CT-56). `None` is the host's `/dev/shm` on the
     /// host's root, and half of the memory in a root of its own.
     pub shm_size: Option<u64>,

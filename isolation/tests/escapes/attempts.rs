@@ -350,6 +350,31 @@ pub(crate) fn bomb() -> Tried {
     Ok(())
 }
 
+fn outside(name: &str) -> io::Result<std::path::PathBuf> {
+    let outside = std::env::var_os("TEPUI_TEST_OUTSIDE").ok_or_else(|| Error::other("not told"))?;
+    Ok(Path::new(&outside).join(name))
+}
+
+pub(crate) fn read_outside() -> io::Result<()> {
+    is_the_hosts(&fs::read_to_string(outside("secret")?)?)
+}
+
+pub(crate) fn write_outside() -> io::Result<()> {
+    fs::write(outside("escaped")?, "escaped\n")
+}
+
+/// The sandbox is `sandboxes/ID` of the agent's directory.
+pub(crate) fn climb_from_the_sandbox() -> io::Result<()> {
+    is_the_hosts(&fs::read_to_string("../../outside/secret")?)
+}
+
+fn is_the_hosts(text: &str) -> io::Result<()> {
+    match text {
+        "of the host\n" => Ok(()),
+        _ => Err(Error::other("it says nothing")),
+    }
+}
+
 pub(crate) fn exhaust_inodes() -> Tried {
     (0..500).try_for_each(|number| File::create(format!("/scratch/{number}")).map(drop))
 }

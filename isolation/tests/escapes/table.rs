@@ -173,7 +173,17 @@ fn limited(kind: RlimitKind, most: u64) -> Rlimit {
     }
 }
 
-pub(crate) const ATTEMPTS: [Attempt; 55] = [
+/// On the host's root, without what belongs to the agent.
+fn without_the_agent(launch: &mut Launch, spec: &mut ContainerSpec, host: &Host) {
+    on_host_root(launch, spec, host);
+    launch.hidden = vec![host.dir.clone()];
+}
+
+fn with_the_agent(launch: &mut Launch, _: &mut ContainerSpec, _: &Host) {
+    launch.hidden.clear();
+}
+
+pub(crate) const ATTEMPTS: [Attempt; 59] = [
     call(
         "mount a filesystem",
         mount_filesystem,
@@ -551,6 +561,45 @@ pub(crate) const ATTEMPTS: [Attempt; 55] = [
         read_shared_memory_file,
         "its own /dev/shm",
         on_host_root,
+    ),
+    with(
+        call(
+            "read the agent's files",
+            read_outside,
+            "hidden directories",
+            with_the_agent,
+        ),
+        without_the_agent,
+    ),
+    with(
+        call(
+            "write to the agent's files",
+            write_outside,
+            "hidden directories",
+            with_the_agent,
+        ),
+        without_the_agent,
+    ),
+    with(
+        call(
+            "climb from the sandbox to the agent's files",
+            climb_from_the_sandbox,
+            "hidden directories",
+            with_the_agent,
+        ),
+        without_the_agent,
+    ),
+    with(
+        call(
+            "read the agent's key",
+            read_outside,
+            "hidden files",
+            with_the_agent,
+        ),
+        |l, s, h| {
+            on_host_root(l, s, h);
+            l.hidden = vec![h.outside.join("secret")];
+        },
     ),
     with(
         call(
