@@ -387,6 +387,7 @@ fn containerizer(
     let ground = Ground {
         work_dir: &config.work_dir,
         runtime_dir: &config.runtime_dir,
+        tls_dir: &options.tls_dir,
         instance: &instance,
         cgroup_root: &config.cgroup_root,
         mode,

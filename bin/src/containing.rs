@@ -4,10 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use tepui_core::auth::PeerRole;
 use tepui_isolation::cgroup::Settings;
 use tepui_isolation::fetch::{Config as FetchConfig, Fetcher};
 use tepui_isolation::graphics::Graphics;
@@ -21,6 +23,8 @@ use tepui_isolation::network::bandwidth::Rate;
 use tepui_isolation::network::cni;
 use tepui_isolation::network::ports::Rule;
 use tepui_isolation::{Isolator, Logs, Mode, Sampler};
+use tepui_transport::authority::KEY_FILE;
+use tepui_transport::target::identity_dir;
 
 /// Where what must not outlive a restart of the machine is, for each agent a directory.
 const RUNTIME: &str = "/run/tepui";
@@ -43,6 +47,9 @@ pub struct ContainerOptions {
     pub allowed: Allowed,
     /// Which paths of the machine they may see, with what is below.
     pub host_volumes: Vec<PathBuf>,
+    /// What of the machine tasks on its root do not see, beside the agent's own: directories and
+    /// files.
+    pub hidden: Vec<PathBuf>,
     /// Below which directories there are images in files.
     pub image_directories: Vec<PathBuf>,
     /// The registry of images that name none.
@@ -120,6 +127,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) work_dir: &'a Path,
     /// The launcher's, which containers do not see.
     pub(crate) runtime_dir: &'a Path,
+    /// Where its certificate is, or those of all roles.
+    pub(crate) tls_dir: &'a Path,
     /// What the agent is called among those of the machine.
     pub(crate) instance: &'a str,
     /// Below which control group those of its containers are.
@@ -145,9 +154,11 @@ pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyho
             sampler: None,
         });
     }
+    let rights = rights(&ground, options)?;
     let Ground {
         work_dir,
-        runtime_dir,
+        runtime_dir: _,
+        tls_dir: _,
         instance,
         cgroup_root,
         mode: _,
@@ -156,7 +167,7 @@ pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyho
     let store = Store::open(work_dir.join("images"), image_options(options)?)?;
     let networks = options.networks.as_deref();
     let networks = networks.map(|networks| setup(work_dir, instance, networks, options));
-    all.push(Box::new(rights(work_dir, runtime_dir, options)?));
+    all.push(Box::new(rights));
     let images = Images::new(Some(store.clone()), work_dir.join(ROOTS));
     all.push(Box::new(images.found_in(options.image_directories.clone())));
     // An agent without privileges has no groups, and needs none for this.
@@ -207,8 +218,7 @@ fn formers(
         all.push(Box::new(Former::new(Networks::new(Some(setup)))));
     }
     if is_plain && work_dir.join(GROUPS).join(MEMORY).exists() {
-        let rights = rights(work_dir, ground.runtime_dir, options)?;
-        all.push(Box::new(Former::new(rights)));
+        all.push(Box::new(Former::new(rights(ground, options)?)));
     }
     let roots = work_dir.join(ROOTS);
     if is_plain && roots.exists() {
@@ -235,14 +245,32 @@ fn image_options(options: &ContainerOptions) -> anyhow::Result<ImageOptions> {
 }
 
 /// Gives rights, and memory to groups.
-fn rights(
-    work_dir: &Path,
-    runtime_dir: &Path,
-    options: &ContainerOptions,
-) -> anyhow::Result<Rights> {
-    let members = Members::open(work_dir.join(GROUPS).join(MEMORY))?;
-    let memory = Memory::open(runtime_dir.join(GROUPS), members)?;
-    Ok(Rights::new(options.allowed.clone()).sharing(memory))
+fn rights(ground: &Ground<'_>, options: &ContainerOptions) -> anyhow::Result<Rights> {
+    let members = Members::open(ground.work_dir.join(GROUPS).join(MEMORY))?;
+    let memory = Memory::open(ground.runtime_dir.join(GROUPS), members)?;
+    let mut allowed = options.allowed.clone();
+    allowed.hidden.extend(hidden(ground, options)?);
+    Ok(Rights::new(allowed).sharing(memory))
+}
+
+/// Lists what tasks on the machine's root are not to see: what others' sandboxes and secrets are
+/// in, and keys and passwords of the agent.
+fn hidden(ground: &Ground<'_>, options: &ContainerOptions) -> anyhow::Result<Vec<PathBuf>> {
+    let own = identity_dir(ground.tls_dir, PeerRole::Agent);
+    let keys = match own == ground.tls_dir {
+        true => own.join(KEY_FILE),
+        // Those of all roles.
+        false => ground.tls_dir.to_owned(),
+    };
+    let mut all = vec![ground.work_dir.to_owned(), keys];
+    all.extend(options.registry_credentials.clone());
+    all.extend(options.hidden.iter().cloned());
+    let found = all.into_iter().map(|path| match fs::canonicalize(&path) {
+        // What comes later is hidden then.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path),
+        found => found.with_context(|| format!("cannot find {}", path.display())),
+    });
+    found.collect()
 }
 
 fn setup(

@@ -129,7 +129,7 @@ impl Embedded {
             domain: None,
             hostname: None,
             isolation: self.options.isolation,
-            containers: self.options.containers.clone(),
+            containers: self.containers(),
             agent_loss: AgentLoss::End {
                 remove: self.private.as_ref().map(|dir| dir.path().to_owned()),
             },
@@ -141,6 +141,13 @@ impl Embedded {
         .await?;
         self.agents.push(agent);
         Ok(())
+    }
+
+    /// Returns what containers may have: nothing of the cluster's own, all below one directory.
+    fn containers(&self) -> ContainerOptions {
+        let mut containers = self.options.containers.clone();
+        containers.hidden.push(self.work_dir.clone());
+        containers
     }
 
     /// The registry knows an agent by its certificate's name, so each has its own.

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::future::pending;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -249,10 +249,11 @@ impl Source {
         }
     }
 
-    /// Reads what is there, without waiting.
+    /// Reads what is there, without waiting. The kernel is asked, and not what was heard of it
+    /// before: that something came just now may not be known yet.
     fn read_rest(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Pipe(pipe) => pipe.try_read(buffer),
+            Self::Pipe(pipe) => Ok(nix::unistd::read(pipe.as_fd(), buffer)?),
             Self::Terminal(terminal) => terminal.get_ref().read(buffer),
             Self::Closed => Ok(0),
         }

@@ -117,6 +117,31 @@ fn more_memory_than_allowed_ends_the_task() {
 }
 
 #[test]
+fn a_task_sees_nothing_of_its_agent_but_its_sandbox() {
+    if !is_root_or_skip("a container") {
+        return;
+    }
+    let dir = Dir::new();
+    // All of the cluster is below one directory: journals, keys, sandboxes.
+    let script = format!(
+        "find {0} -type f ! -path \"$TEPUI_SANDBOX/*\"; ls ../..; echo mine > file && cat file
+         [ $(pwd -P) = $TEPUI_SANDBOX ] && echo here
+         touch {0}/tepui-*/file || echo refused; ls {0}",
+        dir.text()
+    );
+    let ended = start(&dir, &["run", "--", "sh", "-c", &script]).end();
+    let cluster = ended.out.lines().last().unwrap_or_default();
+    let below = ended.out.lines().next().unwrap_or_default();
+    assert!(!cluster.is_empty() && !below.is_empty(), "{}", ended.err);
+    assert_eq!(
+        ended.out,
+        format!("{below}\nmine\nhere\nrefused\n{cluster}\n")
+    );
+    ended.with(0);
+    nothing_is_left_of(&dir);
+}
+
+#[test]
 fn a_fork_bomb_stays_small_and_goes_entirely() {
     if !is_root_or_skip("a limit of processes") {
         return;

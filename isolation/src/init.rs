@@ -1,5 +1,6 @@
 //! The first process of a container: carries its [`Launch`] out, starts the program, passes SIGTERM
-//! on to all of the container, reaps what is orphaned, and tells the launcher how the program ended.
+//! on to all of the container, reaps what is orphaned, and tells the launcher how the program
+//! ended.
 //!
 //! When it exits, the kernel kills whatever is left in the process namespace; in one that is shared
 //! with another container it does that itself. It is a copy of the [nursery](crate::nursery) and is

@@ -34,7 +34,7 @@ pub(crate) fn other_children(known: impl Fn(Pid) -> bool) -> Vec<Process> {
     processes.filter(|process| process.parent == own).collect()
 }
 
-/// Lists the children of a process, of all its threads; nothing where the kernel does not list them.
+/// Lists the children of a process, of all its threads; `None` where the kernel does not.
 pub(crate) fn children(pid: Pid) -> Option<Vec<Pid>> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let mut children = Vec::new();

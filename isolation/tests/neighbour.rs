@@ -7,8 +7,8 @@
 //! isolation can give it back, as where two CPUs are one core, or a machine's owner sells less of
 //! them than it shows. A hog may take no more than its part of what is left.
 //!
-//! What counts first is what is left beside a hog of what is done alone; only where the machine does
-//! not even give that beside bare threads, they are what it is compared with, and it is said.
+//! What counts first is what is left beside a hog of what is done alone; only where the machine
+//! does not even give that beside bare threads, they are what it is compared with, and it is said.
 //!
 //! The agent gives tasks of whole CPUs cores of their own, as operators do whose tasks must not
 //! disturb each other. By weights alone a hog with many threads is on the neighbour's CPU with part
@@ -246,8 +246,8 @@ impl Place {
         };
         let name = &hog.name;
         let result = format!(
-            "with {how} beside one that {name}, {limit}: {:.3} of alone, beside bare threads {:.3}, \
-             in try {tries}",
+            "with {how} beside one that {name}, {limit}: {:.3} of alone, beside bare threads \
+             {:.3}, in try {tries}",
             kept.beside_hog, kept.beside_bare
         );
         say(&result);

@@ -345,7 +345,8 @@ fn a_task_joins_a_network_and_leaves_nothing_of_it() {
             }),
             ..ContainerInfo::default()
         };
-        let script = "until [ -e go ]; do sleep 0.01; done; hostname; cat /etc/hostname; grep -v '^#' /etc/resolv.conf; \
+        let script = "until [ -e go ]; do sleep 0.01; done; \
+                      hostname; cat /etc/hostname; grep -v '^#' /etc/resolv.conf; \
                       ip -o -4 address show dev eth0 | awk '{ print $4 }'; \
                       grep web-1 /etc/hosts | awk '{ print $1 }'; \
                       tc qdisc show dev eth0 | grep -o 'rate [^ ]*'";

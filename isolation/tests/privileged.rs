@@ -485,11 +485,7 @@ fn containers_outlive_their_agent_and_orphans_do_not_outlive_recovery() {
     let second = Agent::start(dir.path(), Mode::Container);
     let events = second.recover(&[id(1), id(3)]);
     let expected = [
-        ContainerEvent::Started {
-            id: id(1),
-            pid: known,
-            addresses: Vec::new(),
-        },
+        ContainerEvent::started(id(1), known),
         ContainerEvent::Exited {
             id: id(3),
             exit: Exit::Code(42),

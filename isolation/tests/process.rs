@@ -282,11 +282,7 @@ fn a_new_containerizer_learns_what_happened_meanwhile() {
             exit: Exit::Code(42),
             breach: None,
         },
-        ContainerEvent::Started {
-            id: id(2),
-            pid: running,
-            addresses: Vec::new(),
-        },
+        ContainerEvent::started(id(2), running),
         ContainerEvent::LaunchFailed {
             id: id(4),
             message: failed.to_owned(),
@@ -447,11 +443,7 @@ fn a_launcher_without_a_file_to_spare_lives_on_and_lets_its_agent_wait() {
     assert!(refused() < 10, "the launcher spins");
     limit("1000");
     let agent = second.join().unwrap();
-    let running = ContainerEvent::Started {
-        id: id(1),
-        pid,
-        addresses: Vec::new(),
-    };
+    let running = ContainerEvent::started(id(1), pid);
     assert_eq!(agent.recover(&[id(1)]), [running]);
     agent.shutdown();
 }

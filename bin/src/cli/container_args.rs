@@ -30,6 +30,13 @@ pub(super) struct ContainerArgs {
     /// several times. Without it they can have none
     #[arg(long, value_name = "PATH", value_parser = values::path())]
     host_volume: Vec<PathBuf>,
+    /// A directory or a file of the machine that tasks without an image do not see; can be given
+    /// several times. They never see the agent's own: its work directory, keys and passwords
+    #[arg(long, value_name = "PATH", value_parser = values::path())]
+    hide: Vec<PathBuf>,
+    /// Give tasks without an image a `/tmp` of their own, in memory that counts as theirs
+    #[arg(long)]
+    private_tmp: bool,
     /// A directory with images in files, which tasks name as `file:///PATH[#NAME]`: layouts of OCI,
     /// and tar archives of them or of `docker save`; can be given several times
     #[arg(long, value_name = "DIR", value_parser = values::path())]
@@ -96,9 +103,11 @@ impl ContainerArgs {
                 unconfined: self.no_seccomp,
                 profiles: self.seccomp_profiles,
                 no_new_privileges: self.no_new_privileges,
+                private_tmp: self.private_tmp,
                 ..Allowed::default()
             },
             host_volumes: self.host_volume,
+            hidden: self.hide,
             image_directories: self.image_dir,
             default_registry: self.registry,
             insecure_registries: self.insecure_registry,
@@ -141,6 +150,8 @@ impl ContainerArgs {
     fn flag(&self) -> Option<&'static str> {
         let given = [
             (!self.host_volume.is_empty(), "--host-volume"),
+            (!self.hide.is_empty(), "--hide"),
+            (self.private_tmp, "--private-tmp"),
             (!self.image_dir.is_empty(), "--image-dir"),
             (!self.insecure_registry.is_empty(), "--insecure-registry"),
             (

@@ -134,9 +134,8 @@ async fn run(args: &ExecArgs, command: CommandInfo, io: &mut Io<'_>) -> Result<E
         () = interrupts.next() => Ok(Exit::Interrupted),
     };
     drop(raw);
-    if ended.is_ok() {
-        outputs.close().await;
-    }
+    // Whatever it was: nobody is to wait for us.
+    outputs.close().await;
     ended
 }
 

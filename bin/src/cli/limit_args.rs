@@ -30,8 +30,8 @@ pub(super) struct LimitArgs {
     /// limit
     #[arg(long)]
     no_cpu_ceiling: bool,
-    /// CPU time that a task may save up while it does not use it, and then use beyond what it takes:
-    /// in per cent of its CPUs in 100 ms, 1 to 100; by default nothing
+    /// CPU time that a task may save up while it does not use it, and then use beyond what it
+    /// takes: in per cent of its CPUs in 100 ms, 1 to 100; by default nothing
     #[arg(long, value_name = "PERCENT", value_parser = Text(percent))]
     cpu_burst: Option<u8>,
     /// Where tasks run: on `any` CPU; or those that take whole CPUs on `cores` of one memory node

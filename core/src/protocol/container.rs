@@ -231,3 +231,14 @@ pub enum ContainerEvent {
         outcome: ProbeOutcome,
     },
 }
+
+impl ContainerEvent {
+    /// Says that one runs that has the addresses of its machine.
+    pub const fn started(id: ContainerId, pid: u32) -> Self {
+        Self::Started {
+            id,
+            pid,
+            addresses: Vec::new(),
+        }
+    }
+}

@@ -53,8 +53,8 @@ pub struct ContainerInfo {
 /// A root file system (CT-66).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// In a registry, `[HOST[:PORT]/]NAME[:TAG][@DIGEST]`; or in files of the agent's machine, where
-    /// its operator has them, `file:///PATH[#NAME]`.
+    /// In a registry, `[HOST[:PORT]/]NAME[:TAG][@DIGEST]`; or in files of the agent's machine,
+    /// where its operator has them, `file:///PATH[#NAME]`.
     pub reference: String,
     /// Whether one that is there already will do; otherwise the registry is asked whether the tag
     /// has moved.

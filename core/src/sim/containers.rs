@@ -369,14 +369,7 @@ impl Containers {
         if let Some(executor) = executor {
             self.executors.begin(pid, id.clone(), executor, shared);
         }
-        self.tell(
-            ContainerEvent::Started {
-                id: id.clone(),
-                pid,
-                addresses: Vec::new(),
-            },
-            shared,
-        );
+        self.tell(ContainerEvent::started(id.clone(), pid), shared);
         let end = shared.now + fate.after;
         if end != Time::MAX {
             self.plan(end, id.clone(), Step::End, shared);
@@ -433,11 +426,7 @@ impl Containers {
                     self.started(id, shared);
                     continue;
                 }
-                Some((State::Running, pid)) => ContainerEvent::Started {
-                    id,
-                    pid,
-                    addresses: Vec::new(),
-                },
+                Some((State::Running, pid)) => ContainerEvent::started(id, pid),
                 Some((State::Ended(exit, breach), _)) => {
                     ContainerEvent::Exited { id, exit, breach }
                 }

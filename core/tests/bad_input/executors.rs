@@ -65,11 +65,7 @@ impl Stage {
             });
             let id = launched(&outputs);
             let pid = 100;
-            let started = ContainerEvent::Started {
-                id: id.clone(),
-                pid,
-                addresses: Vec::new(),
-            };
+            let started = ContainerEvent::started(id.clone(), pid);
             stage.input(Input::Container(started));
             let container = id;
             stage.input(Input::ExecutorConnected { peer, container });

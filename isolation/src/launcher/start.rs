@@ -30,6 +30,7 @@ use crate::nursery::{Birth, Nursery, Purpose, Role};
 use crate::process::Program;
 use crate::procfs;
 use crate::spawn::{Files, Image, Plan, Signals, spawn};
+use crate::volumes::c_string;
 use crate::wait::{self, Whom};
 use crate::wire::{Answer, Frames};
 
@@ -128,7 +129,7 @@ impl Launcher {
             null: &self.null,
         };
         let (mouth, mut ears) = Mouth::open(&speaker, sandbox)?;
-        let directory = c_path(&path)?;
+        let directory = c_string(&path)?;
         let key = self.next;
         if let Some(output) = ears.output.take() {
             self.copier.add(key, output)?;
@@ -240,11 +241,10 @@ impl Launcher {
         };
         let pid = spawn(&plan, &program.name)?;
         self.add(id, pid, State::Running, None, (basis, wanted.ears.input));
-        self.tell(ContainerEvent::Started {
-            id: id.clone(),
-            pid: pid.as_raw().unsigned_abs(),
-            addresses: Vec::new(),
-        });
+        self.tell(ContainerEvent::started(
+            id.clone(),
+            pid.as_raw().unsigned_abs(),
+        ));
         Ok(())
     }
 
@@ -496,10 +496,4 @@ fn give_order(bytes: &[u8], file: OwnedFd) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn c_path(path: &Path) -> Result<CString> {
-    use std::os::unix::ffi::OsStrExt;
-    let text = CString::new(path.as_os_str().as_bytes());
-    text.map_err(|_| Error::Invalid("the path of its sandbox contains a NUL".to_owned()))
 }

@@ -279,11 +279,7 @@ fn isolators_prepare_in_order_and_clean_up_in_reverse_before_an_end_is_told() {
     let bench = bench([Manner::Well, Manner::Well], false);
     bench.pipeline.order(launch(1));
     bench.expect([Seen::Prepare("one"), Seen::Prepare("two"), launched(1)]);
-    let started = ContainerEvent::Started {
-        id: id(1),
-        pid: 7,
-        addresses: Vec::new(),
-    };
+    let started = ContainerEvent::started(id(1), 7);
     bench.pipeline.hear(started.clone());
     bench.expect([Seen::Tell(started)]);
     bench.pipeline.hear(exited(1, None));
@@ -617,11 +613,7 @@ fn who_breaks_a_limit_is_ended_for_it() {
     let bench = bench([Manner::Well, Manner::Breaches], false);
     bench.pipeline.order(launch(1));
     bench.expect([Seen::Prepare("one"), Seen::Prepare("two"), launched(1)]);
-    let started = ContainerEvent::Started {
-        id: id(1),
-        pid: 7,
-        addresses: Vec::new(),
-    };
+    let started = ContainerEvent::started(id(1), 7);
     bench.pipeline.hear(started.clone());
     bench.expect([Seen::Tell(started), Seen::Breach]);
     let destroy = ContainerCommand::Destroy { id: id(1) };
@@ -645,11 +637,7 @@ fn what_was_there_before_is_found_out_first() {
         .pipeline
         .order(ContainerCommand::Destroy { id: id(4) });
     bench.expect([failed(4, GIVEN_UP)]);
-    let started = ContainerEvent::Started {
-        id: id(1),
-        pid: 7,
-        addresses: Vec::new(),
-    };
+    let started = ContainerEvent::started(id(1), 7);
     bench.pipeline.hear(started.clone());
     bench.pipeline.hear(exited(2, None));
     bench.pipeline.hear(ContainerEvent::Recovered);

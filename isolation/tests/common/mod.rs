@@ -252,7 +252,8 @@ pub(crate) fn family() -> CommandInfo {
     };
     let (far, orphan) = (member("far"), member("orphan"));
     sh(&format!(
-        "trap 'echo near >> asked; until [ $(wc -l < asked) -ge 3 ]; do sleep 0.01; done; exit 5' TERM
+        "trap 'echo near >> asked
+         until [ $(wc -l < asked) -ge 3 ]; do sleep 0.01; done; exit 5' TERM
          : > asked; {far} & ({orphan} &)
          until [ -e far ] && [ -e orphan ]; do sleep 0.01; done; echo ready; {waits}"
     ))

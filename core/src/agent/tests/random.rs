@@ -169,11 +169,7 @@ fn from_container() -> impl Strategy<Value = ContainerEvent> {
     let exit = prop::sample::select(vec![Exit::Code(0), Exit::Code(1), Exit::Signal(9)]);
     let broken = prop::option::of(Just(breach(Limited::Memory, 64, 64)));
     prop_oneof![
-        6 => container().prop_map(|id| ContainerEvent::Started {
-            id,
-            pid: 1,
-            addresses: Vec::new(),
-        }),
+        6 => container().prop_map(|id| ContainerEvent::started(id, 1)),
         1 => container().prop_map(|id| ContainerEvent::LaunchFailed { id, message: "no".into() }),
         3 => (container(), exit, broken).prop_map(|(id, exit, breach)| {
             ContainerEvent::Exited { id, exit, breach }

@@ -26,11 +26,7 @@ const ALL: [Says; 5] = [
 fn report(node: &mut Node, container: &ContainerId, says: Says) {
     let id = container.clone();
     let event = match says {
-        Says::Runs => ContainerEvent::Started {
-            id,
-            pid: 7,
-            addresses: Vec::new(),
-        },
+        Says::Runs => ContainerEvent::started(id, 7),
         Says::Ended => ContainerEvent::Exited {
             id,
             exit: Exit::Code(0),
