@@ -351,7 +351,9 @@ pub(crate) fn execute(
 ) -> Result<Pid> {
     let (program, launch) = (subject.program, subject.launch);
     let guard = (!launch.allow_user_namespaces).then(seccomp::guard);
-    let filters: Vec<Filter> = guard.into_iter().chain(subject.filter.cloned()).collect();
+    let of_projects = launch.keeps_project.then(seccomp::of_projects);
+    let guards = guard.into_iter().chain(of_projects);
+    let filters: Vec<Filter> = guards.chain(subject.filter.cloned()).collect();
     let confinement = Confinement {
         user_namespace: users,
         rlimits: &launch.rlimits,

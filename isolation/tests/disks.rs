@@ -9,6 +9,8 @@ mod common;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{Agent, config, eventually, id, sh, skipped, spec};
@@ -20,9 +22,9 @@ use tepui_core::protocol::status::{Breach, Exit, Limited};
 use tepui_core::protocol::task::CommandInfo;
 use tepui_core::resources::{Access, Milli};
 
-use tepui_isolation::disk::{ProjectIds, Projects, project_of};
+use tepui_isolation::disk::{Limits, ProjectIds, Projects, project_of};
 use tepui_isolation::isolators::{DiskMeter, DiskRule, Disks, Persistent, Volumes};
-use tepui_isolation::{Isolator, Mode};
+use tepui_isolation::{Isolator, Launch, Mode, Outcome, Subject};
 
 const MIB: u64 = 1 << 20;
 
@@ -220,6 +222,52 @@ fn a_file_system_without_quotas_is_refused() {
     }
 }
 
+// CT-38: files that take nothing take inodes
+#[test]
+fn who_makes_files_without_end_ends() {
+    if !can_contain() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let files = |count: u64| {
+        sh(&format!(
+            "i=0; while [ $i -lt {count} ]; do : > f$i; i=$((i + 1)); done; echo all > done
+             until [ -e go ]; do sleep 0.01; done"
+        ))
+    };
+    let (bounded, meter) = agent(dir.path(), eager());
+    bounded.launch_spec(&id(1), limited(1, files(200), 1));
+    bounded.started();
+    assert_eq!(bounded.line(&id(1), "done"), "all");
+    bounded.launch_spec(&id(2), limited(2, files(100_000), 1));
+    bounded.started();
+    let (exit, breach) = bounded.exited();
+    assert!(matches!(exit, Exit::Signal(9)), "{exit:?}");
+    assert_excess(breach, 1, 1);
+    // Of bytes it has not taken much.
+    assert!(meter.usage(&id(1)).unwrap().used.unwrap() < MIB / 4);
+    bounded.destroy(&id(1));
+    bounded.exited();
+    bounded.shutdown();
+    // Who does not count them has them.
+    let other = tempfile::tempdir().unwrap();
+    let any = DiskRule {
+        files_per_mib: None,
+        ..eager()
+    };
+    let (unbounded, meter) = agent(other.path(), any);
+    unbounded.launch_spec(&id(3), limited(3, files(1_000), 1));
+    unbounded.started();
+    assert_eq!(unbounded.line(&id(3), "done"), "all");
+    eventually("it was looked at since", || {
+        let used = meter.usage(&id(3)).unwrap().used;
+        used.is_some_and(|used| used > 0)
+    });
+    fs::write(other.path().join("sandboxes/c000003/go"), "").unwrap();
+    assert_eq!(unbounded.exited(), (Exit::Code(0), None));
+    unbounded.shutdown();
+}
+
 /// Whether this is the virtual machine of these tests, of which everything may be used.
 fn is_virtual() -> bool {
     let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
@@ -309,16 +357,19 @@ fn quotas_hold(kind: &str, disk: &str) {
     assert!(message.contains("7000 to 7001"), "{message}");
     // With more room it goes on.
     let projects = Projects::of(dir).unwrap();
-    assert_eq!(projects.quota(IDS.first).unwrap().limit, Some(4 * MIB));
+    assert_eq!(
+        projects.quota(IDS.first).unwrap().limits.bytes,
+        Some(4 * MIB)
+    );
     let limits = limited(1, sh(""), 16).limits;
     second.send(ContainerCommand::Resize { id: id(1), limits });
     eventually("it may take more", || {
-        projects.quota(IDS.first).unwrap().limit == Some(16 * MIB)
+        projects.quota(IDS.first).unwrap().limits.bytes == Some(16 * MIB)
     });
     // The number is free when the files are gone.
     fs::remove_dir_all(dir.join("sandboxes").join(id(2).as_str())).unwrap();
     eventually("the number is free", || {
-        projects.quota(IDS.last).unwrap().limit.is_none()
+        projects.quota(IDS.last).unwrap().limits == Limits::default()
             && !dir.join("disks").join(id(2).as_str()).exists()
     });
     second.launch_spec(&id(4), limited(4, sh("exit 0"), 4));
@@ -328,6 +379,72 @@ fn quotas_hold(kind: &str, disk: &str) {
     second.destroy(&id(1));
     second.exited();
     second.shutdown();
+    leaving(kind, dir);
+}
+
+/// Tries to leave a project, and to have more files than are allowed in it.
+fn leaving(kind: &str, dir: &Path) {
+    let ids = ProjectIds {
+        first: 8_000,
+        last: 8_009,
+    };
+    let rule = DiskRule {
+        projects: Some(ids),
+        ..eager()
+    };
+    let disks = Disks::new(rule, dir, dir.join("more-disks")).unwrap();
+    let guard = Arc::new(AtomicBool::new(true));
+    let isolators: Vec<Box<dyn Isolator>> =
+        vec![Box::new(disks), Box::new(Guard(Arc::clone(&guard)))];
+    let agent = Agent::isolated(config(dir, Mode::Container), isolators);
+    let attempts = [
+        // By the project itself, and by who inherits it.
+        ("mkdir d; : > d/f; /usr/bin/chattr -p 0 d/f", "f"),
+        ("mkdir d; /usr/bin/chattr -P d && : > d/g", "g"),
+    ];
+    for (n, (script, name)) in (21..).zip(attempts) {
+        for (n, is_guarded) in [(n, true), (n + 10, false)] {
+            guard.store(is_guarded, Ordering::Relaxed);
+            agent.launch_spec(&id(n), limited(n, sh(script), 4));
+            agent.started();
+            let (exit, _) = agent.exited();
+            let errors = agent.file(&id(n), "stderr");
+            assert_eq!(exit.is_success(), !is_guarded, "{kind}: {script}: {errors}");
+            let file = dir
+                .join("sandboxes")
+                .join(id(n).as_str())
+                .join("d")
+                .join(name);
+            // Without the guard it is in no project.
+            if !is_guarded {
+                assert_eq!(project_of(&file).unwrap(), 0, "{kind}: {script}");
+            }
+        }
+    }
+    // As many files as 4 MiB may have, and no more.
+    guard.store(true, Ordering::Relaxed);
+    let many = "i=0; while : > f$i; do i=$((i + 1)); done; echo $i";
+    agent.launch_spec(&id(41), limited(41, sh(many), 4));
+    agent.started();
+    agent.exited();
+    let made = fs::read_dir(dir.join("sandboxes").join(id(41).as_str()));
+    let made = made.unwrap().count();
+    assert!((900..=1_024).contains(&made), "{kind}: {made}");
+    agent.shutdown();
+}
+
+/// Switches the guard of projects off.
+struct Guard(Arc<AtomicBool>);
+
+impl Isolator for Guard {
+    fn name(&self) -> &str {
+        "guard"
+    }
+
+    fn prepare(&self, _subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
+        launch.keeps_project &= self.0.load(Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 // CT-39
@@ -352,7 +469,11 @@ fn quotas_are_held_in_a_virtual_machine() {
     if is_virtual() {
         return;
     }
-    let tools = ["/usr/sbin/mkfs.xfs", "/usr/sbin/mkfs.ext4"];
+    let tools = [
+        "/usr/sbin/mkfs.xfs",
+        "/usr/sbin/mkfs.ext4",
+        "/usr/bin/chattr",
+    ];
     if let Some(missing) = tools.iter().find(|tool| !Path::new(tool).exists()) {
         return skipped(&format!("{missing} is not installed"));
     }
@@ -360,7 +481,7 @@ fn quotas_are_held_in_a_virtual_machine() {
     let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm.sh"))
         .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm"))
         .arg(std::env::current_exe().unwrap())
-        .env("VM_FILES", [probe, tools[0], tools[1]].join(" "))
+        .env("VM_FILES", [probe, tools[0], tools[1], tools[2]].join(" "))
         .env("VM_DISKS", "3")
         .env(
             "VM_MODULES",

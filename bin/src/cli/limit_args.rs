@@ -4,6 +4,7 @@
 //! Part of `container_args`. Deliberately not here: what tasks ask for.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,6 +76,10 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "TIME", default_value = "15s",
           value_parser = Text(values::positive_duration))]
     disk_interval: Duration,
+    /// How many files, empty ones and directories too, a task may have for each MiB of its disk:
+    /// each takes one of the file system's inodes. `0` is any number
+    #[arg(long, value_name = "COUNT", default_value = "256")]
+    disk_files_per_mib: u32,
     /// Have the file system of the work directory hold the limits of disks: quotas of projects with
     /// these numbers, such as `5000..10000`
     #[arg(long, value_name = "FIRST..LAST", value_parser = Text(projects))]
@@ -153,6 +158,7 @@ impl LimitArgs {
             interval: self.disk_interval,
             ends: self.disk_limits == DiskLimits::Enforce,
             projects: self.disk_projects,
+            files_per_mib: NonZeroU32::new(self.disk_files_per_mib),
         };
         options.gpus = self.gpus;
         options.ports = self.port_watch.map(|watch| {
@@ -189,6 +195,7 @@ impl LimitArgs {
                 "--disk-interval",
             ),
             (self.disk_projects.is_some(), "--disk-projects"),
+            (self.disk_files_per_mib != 256, "--disk-files-per-mib"),
             (matches!(self.gpus, Gpus::Only(_)), "--gpus"),
             (self.port_watch.is_some(), "--port-watch"),
         ];

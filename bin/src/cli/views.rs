@@ -479,7 +479,7 @@ mod tests {
 
     use tepui_core::time::Time;
 
-    use tepui_core::protocol::status::{Limited, TaskStatus};
+    use tepui_core::protocol::status::{Limited, Observed, TaskStatus};
 
     use super::*;
 
@@ -505,6 +505,10 @@ mod tests {
                     limit: Milli::from_thousandths(64_000),
                     used: Milli::from_thousandths(64_500),
                 }),
+                observed: Some(Box::new(Observed {
+                    addresses: vec!["10.1.0.2".into(), "fd00::2".into()],
+                    ..Observed::default()
+                })),
                 ..TaskStatus::new(
                     TaskId::new("run-1").unwrap(),
                     TaskState::Failed,
@@ -533,6 +537,7 @@ mod tests {
                 "exit": { "code": null, "signal": 9 },
                 "breach": { "resource": "memory", "limit": 64.0, "used": 64.5 },
                 "healthy": null,
+                "addresses": ["10.1.0.2", "fd00::2"],
                 "resources": {
                     "text": "cpus:0.5;mem:64",
                     "amounts": { "cpus": 0.5, "mem": 64.0 },
@@ -558,6 +563,7 @@ mod tests {
                 "rio-1-0001",
                 "cpus:0.5;mem:64",
                 "",
+                "10.1.0.2,fd00::2",
                 "signal 9; container-limitation-memory; \
                  used 64.5 MiB of memory, the limit is 64 MiB",
             ]

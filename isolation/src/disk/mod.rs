@@ -6,5 +6,5 @@
 mod project;
 mod walk;
 
-pub use self::project::{ProjectIds, Projects, Quota, project_of};
+pub use self::project::{Limits, ProjectIds, Projects, Quota, project_of};
 pub use self::walk::{Taken, Walk};

@@ -4,7 +4,7 @@
 //!
 //! A file keeps its project as long as it lives, so a number is free again when nothing of it is
 //! left, and not before. Whoever owns a file and is not in a user namespace can take it out of its
-//! project: this holds programs that grow, not those that cheat.
+//! project; containers are refused that by [`crate::Launch::keeps_project`].
 
 use std::fs::File;
 use std::io;
@@ -27,8 +27,9 @@ const SYS_QUOTACTL_FD: libc::c_long = 443;
 const OF_PROJECTS: u32 = 2;
 const GET_QUOTA: u32 = 0x0080_0007;
 const SET_QUOTA: u32 = 0x0080_0008;
-/// What of a quota is told to be changed: the limits on bytes.
+/// What of a quota is told to be changed: the limits on bytes, and on inodes.
 const BYTE_LIMITS: u32 = 1;
+const FILE_LIMITS: u32 = 4;
 /// The unit of limits.
 const UNIT_BYTES: u64 = 1024;
 
@@ -51,13 +52,24 @@ impl Default for ProjectIds {
     }
 }
 
-/// How much a project takes and may take, in bytes.
+/// How much a project takes and may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// Takes.
+    /// Takes, in bytes.
     pub used: u64,
-    /// May take; `None` is any.
-    pub limit: Option<u64>,
+    /// How many files there are, directories too.
+    pub files: u64,
+    /// What it may take.
+    pub limits: Limits,
+}
+
+/// How much a project may take; `None` is any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// In bytes.
+    pub bytes: Option<u64>,
+    /// How many files and directories.
+    pub files: Option<u64>,
 }
 
 /// A file system that counts what projects take.
@@ -99,20 +111,28 @@ impl Projects {
         let quota = self.ask(project);
         let quota = quota.map_err(|error| Error::file("ask for a quota of", &self.path, error))?;
         let limit = quota.dqb_bhardlimit.saturating_mul(UNIT_BYTES);
+        let files = quota.dqb_ihardlimit;
         Ok(Quota {
             used: quota.dqb_curspace,
-            limit: (limit > 0).then_some(limit),
+            files: quota.dqb_curinodes,
+            limits: Limits {
+                bytes: (limit > 0).then_some(limit),
+                files: (files > 0).then_some(files),
+            },
         })
     }
 
-    /// Limits what a project may take, in bytes; `None` is any. What it takes already stays.
-    pub fn limit(&self, project: u32, bytes: Option<u64>) -> Result<()> {
+    /// Limits what a project may take. What it takes already stays.
+    pub fn limit(&self, project: u32, limits: Limits) -> Result<()> {
         // SAFETY: numbers only, of which zero is one.
         let mut quota: libc::dqblk = unsafe { std::mem::zeroed() };
         // Zero would be no limit.
-        let units = bytes.map_or(0, |bytes| bytes.div_ceil(UNIT_BYTES).max(1));
+        let units = limits.bytes;
+        let units = units.map_or(0, |bytes| bytes.div_ceil(UNIT_BYTES).max(1));
+        let files = limits.files.map_or(0, |files| files.max(1));
         (quota.dqb_bhardlimit, quota.dqb_bsoftlimit) = (units, units);
-        quota.dqb_valid = BYTE_LIMITS;
+        (quota.dqb_ihardlimit, quota.dqb_isoftlimit) = (files, files);
+        quota.dqb_valid = BYTE_LIMITS | FILE_LIMITS;
         let set = self.control(SET_QUOTA, project, &mut quota);
         set.map_err(|error| Error::file("set a quota of", &self.path, error))
     }

@@ -7,6 +7,7 @@
 //! Deliberately not here: how it is counted (`disk`), and how full the whole disk is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -19,8 +20,8 @@ use tepui_core::resources::{Access, Milli};
 use tracing::{debug, warn};
 
 use super::persistent;
-use super::taken::{Entry, Excess, Found, Record, bytes};
-use crate::disk::{ProjectIds, Projects, Taken, Walk};
+use super::taken::{Entry, Excess, Found, Record, bytes, files_of};
+use crate::disk::{Limits, ProjectIds, Projects, Taken, Walk};
 use crate::error::Result;
 use crate::isolator::{Isolator, Outcome, Recovered, Subject, Survivors};
 use crate::launch::{Launch, Root};
@@ -43,6 +44,9 @@ pub struct DiskRule {
     pub ends: bool,
     /// The numbers of projects, where the file system is to hold the limits.
     pub projects: Option<ProjectIds>,
+    /// How many files there may be for each MiB of a limit, empty ones and directories too: they
+    /// take inodes, of which a file system has only so many. `None` is any number.
+    pub files_per_mib: Option<NonZeroU32>,
 }
 
 impl Default for DiskRule {
@@ -51,9 +55,13 @@ impl Default for DiskRule {
             interval: Duration::from_secs(15),
             ends: true,
             projects: None,
+            files_per_mib: Some(FILES_PER_MIB),
         }
     }
 }
+
+/// A file of every block that there is.
+const FILES_PER_MIB: NonZeroU32 = NonZeroU32::new(256).expect("it is not zero");
 
 /// What a container's files take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,7 +296,7 @@ impl Shared {
 
     /// Says once that somebody has taken too much, where nothing else is done about it.
     fn tell(&self, id: &ContainerId, entry: &mut Entry) {
-        let excess = entry.excess();
+        let excess = entry.excess(self.rule.files_per_mib);
         let is_excess = excess.is_some();
         if let Some(Excess {
             breach: Breach { used, limit, .. },
@@ -313,7 +321,7 @@ impl Shared {
         let is_gone = |path: &PathBuf| matches!(path.try_exists(), Ok(false));
         if record.paths.iter().all(is_gone) {
             let removed = match (&self.projects, record.project) {
-                (Some(projects), Some(project)) => projects.limit(project, None),
+                (Some(projects), Some(project)) => projects.limit(project, Limits::default()),
                 (_, _) => Ok(()),
             };
             match removed.and_then(|()| self.records.remove(id)) {
@@ -328,6 +336,16 @@ impl Shared {
     fn counts_group(&self, group: &Path) -> bool {
         let has = |entry: &Entry| entry.record.paths.iter().any(|path| path == group);
         self.projects.is_none() || !self.lock().all.values().any(has)
+    }
+
+    /// Returns what the file system is to hold.
+    fn limits(&self, limit: Option<Milli>) -> Limits {
+        let bytes = limit.map(bytes);
+        let files = bytes.zip(self.rule.files_per_mib);
+        Limits {
+            bytes,
+            files: files.map(|(bytes, per_mib)| files_of(bytes, per_mib)),
+        }
     }
 
     /// Chooses a number that nobody has.
@@ -355,7 +373,7 @@ impl Shared {
         table.all.insert(id.clone(), Entry::new(record.clone()));
         drop(table);
         if let (Some(projects), Some(project)) = (&self.projects, record.project) {
-            projects.limit(project, record.limit.map(bytes))?;
+            projects.limit(project, self.limits(record.limit))?;
             let mut paths = record.paths.iter();
             paths.try_for_each(|path| projects.assign(path, project))?;
         }
@@ -396,6 +414,7 @@ impl Isolator for Disks {
     }
 
     fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
+        launch.keeps_project |= self.shared.projects.is_some();
         let mut paths = vec![subject.sandbox.to_owned()];
         let root = match &launch.root {
             Some(Root::Overlay { upper_and_work, .. }) => upper_and_work.as_ref(),
@@ -441,7 +460,7 @@ impl Isolator for Disks {
         entry.record.limit = limit;
         self.shared.records.write(id, &entry.record)?;
         if let (Some(projects), Some(project)) = (&self.shared.projects, entry.record.project) {
-            projects.limit(project, limit.map(bytes))?;
+            projects.limit(project, self.shared.limits(limit))?;
         }
         Ok(())
     }
@@ -452,7 +471,9 @@ impl Isolator for Disks {
 
     fn breach(&self, id: &ContainerId) -> Outcome<Option<Breach>> {
         let table = self.shared.lock();
-        let excess = table.all.get(id).and_then(Entry::excess);
+        let per_mib = self.shared.rule.files_per_mib;
+        let excess = table.all.get(id);
+        let excess = excess.and_then(|entry| entry.excess(per_mib));
         Ok(excess.map(|excess| excess.breach))
     }
 

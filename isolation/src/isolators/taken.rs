@@ -3,6 +3,7 @@
 //!
 //! Deliberately not here: who looks, and when (`disks`).
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -49,6 +50,18 @@ pub(super) struct Found {
     pub(super) volumes: Vec<Option<Taken>>,
 }
 
+/// Returns in how many bytes so many files may be.
+fn bytes_of(files: u64, per_mib: NonZeroU32) -> u64 {
+    let bytes = u128::from(files) * u128::from(MIB) / u128::from(per_mib.get());
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// Returns how many files may be in so many bytes.
+pub(super) fn files_of(bytes: u64, per_mib: NonZeroU32) -> u64 {
+    let files = u128::from(bytes) * u128::from(per_mib.get()) / u128::from(MIB);
+    u64::try_from(files).unwrap_or(u64::MAX)
+}
+
 /// A container that is looked at.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -90,8 +103,9 @@ impl Entry {
         }
     }
 
-    /// Returns what was found if it is too much; what could not be looked into counts as that.
-    pub(super) fn excess(&self) -> Option<Excess<'_>> {
+    /// Returns what was found if it is too much; what could not be looked into counts as that. A
+    /// file counts as what it is of a MiB at least.
+    pub(super) fn excess(&self, per_mib: Option<NonZeroU32>) -> Option<Excess<'_>> {
         let own = (self.taken, self.record.limit, None);
         let volumes = self.volumes.iter().zip(&self.record.volumes);
         let volumes = volumes.map(|(taken, (path, limit))| (*taken, Some(*limit), Some(&**path)));
@@ -99,7 +113,8 @@ impl Entry {
             .chain(volumes)
             .find_map(|(taken, limit, volume)| {
                 let (taken, limit) = (taken?, limit?);
-                let used = mebibytes(taken.bytes);
+                let of_files = per_mib.map(|per_mib| bytes_of(taken.files, per_mib));
+                let used = mebibytes(taken.bytes.max(of_files.unwrap_or_default()));
                 let breach = Breach {
                     resource: Limited::Disk,
                     limit,

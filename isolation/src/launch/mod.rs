@@ -114,6 +114,9 @@ pub struct Launch {
     /// Whether its program reads what is said to it ([`crate::Enterer::input`]) and not nothing; on
     /// a terminal it does anyhow.
     pub interactive: bool,
+    /// Whether its files stay in the project that they are made in, by which they are limited
+    /// (CT-39): nobody inside can change the attributes of files, as `chattr` does.
+    pub keeps_project: bool,
     /// Groups that its user belongs to besides.
     pub groups: Vec<u32>,
     /// Whether its programs may make user namespaces. In one of their own they have all

@@ -109,39 +109,16 @@ pub(super) fn program() -> Vec<libc::sock_filter> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::words::judged;
     use super::*;
 
-    /// What the kernel would do: the few instructions that are used, by their meaning.
     fn judge(architecture: u32, number: u32, argument: u32) -> u32 {
-        let program = program();
-        let (mut at, mut value) = (0, 0);
-        loop {
-            let instruction = program[at];
-            at += 1;
-            let k = instruction.k;
-            let holds = match instruction.code {
-                RETURN => return k,
-                LOAD => {
-                    value = match k {
-                        NUMBER => number,
-                        ARCHITECTURE => architecture,
-                        FIRST_ARGUMENT => argument,
-                        other => panic!("nothing is at {other}"),
-                    };
-                    continue;
-                }
-                EQUAL => value == k,
-                AT_LEAST => value >= k,
-                ANY_BIT => value & k != 0,
-                other => panic!("{other:#x} is not used"),
-            };
-            let skipped = if holds {
-                instruction.jt
-            } else {
-                instruction.jf
-            };
-            at += usize::from(skipped);
-        }
+        judged(&program(), |at| match at {
+            NUMBER => number,
+            ARCHITECTURE => architecture,
+            FIRST_ARGUMENT => argument,
+            other => panic!("nothing is at {other}"),
+        })
     }
 
     #[test]

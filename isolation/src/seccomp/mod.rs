@@ -1,5 +1,5 @@
 //! Filters of system calls: profiles in Docker's and OCI's JSON, compiled to what the kernel runs,
-//! and the guard that no container is without.
+//! and the guards that no profile lifts.
 //!
 //! The launcher compiles ([`Compiler`]), once for each profile and set of capabilities; what a
 //! container's program installs is a list of instructions.
@@ -7,6 +7,7 @@
 mod compile;
 mod guard;
 mod profile;
+mod projects;
 mod words;
 
 use std::collections::HashMap;
@@ -55,6 +56,11 @@ impl Filter {
 /// Returns the filter without which a program could undo its limits.
 pub(crate) fn guard() -> Filter {
     Filter::new(&guard::program(), guard::FLAGS)
+}
+
+/// Returns the filter without which a program's files could leave their project.
+pub(crate) fn of_projects() -> Filter {
+    Filter::new(&projects::program(), guard::FLAGS)
 }
 
 /// Compiles profiles, and remembers the last ones.

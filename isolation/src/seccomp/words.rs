@@ -39,3 +39,32 @@ pub(super) fn branch(code: u16, operand: u32, holds: u8, fails: u8) -> libc::soc
         k: operand,
     }
 }
+
+/// Says what the kernel would do, of programs of the few instructions that the guards use: `word`
+/// is what it finds at a place.
+#[cfg(test)]
+pub(super) fn judged(program: &[libc::sock_filter], word: impl Fn(u32) -> u32) -> u32 {
+    let (mut at, mut value) = (0, 0);
+    loop {
+        let instruction = program[at];
+        at += 1;
+        let k = instruction.k;
+        let holds = match instruction.code {
+            RETURN => return k,
+            LOAD => {
+                value = word(k);
+                continue;
+            }
+            EQUAL => value == k,
+            AT_LEAST => value >= k,
+            ANY_BIT => value & k != 0,
+            other => panic!("{other:#x} is not used"),
+        };
+        let skipped = if holds {
+            instruction.jt
+        } else {
+            instruction.jf
+        };
+        at += usize::from(skipped);
+    }
+}
