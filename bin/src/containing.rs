@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tepui_core::auth::PeerRole;
 use tepui_isolation::cgroup::Settings;
 use tepui_isolation::fetch::{Config as FetchConfig, Fetcher};
@@ -249,6 +249,10 @@ fn rights(ground: &Ground<'_>, options: &ContainerOptions) -> anyhow::Result<Rig
     let members = Members::open(ground.work_dir.join(GROUPS).join(MEMORY))?;
     let memory = Memory::open(ground.runtime_dir.join(GROUPS), members)?;
     let mut allowed = options.allowed.clone();
+    ensure!(
+        allowed.user_namespace.is_none() || nix::unistd::geteuid().is_root(),
+        "only an agent of root can have its tasks' users be others of the machine's"
+    );
     allowed.hidden.extend(hidden(ground, options)?);
     Ok(Rights::new(allowed).sharing(memory))
 }

@@ -366,6 +366,17 @@ fn values_of_the_daemons() {
         ("--gc-delay", "7", "expected a duration"),
         ("--registry", "a b", "expected HOST[:PORT], such as"),
         ("--insecure-registry", "", "expected HOST[:PORT], such as"),
+        ("--user-namespaces", "0", "expected FIRST[:COUNT], such as"),
+        (
+            "--user-namespaces",
+            "1:4294967295",
+            "expected FIRST[:COUNT]",
+        ),
+        (
+            "--user-namespaces",
+            "a:1",
+            "expected FIRST[:COUNT], such as",
+        ),
         ("--capabilities", "FLY", "expected names of capabilities"),
     ] {
         let quoted = format!("{flag} {value:?}: ");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tepui_core::limits::LOG_FILES;
 use tepui_isolation::isolators::Allowed;
-use tepui_isolation::launch::CapabilitySet;
+use tepui_isolation::launch::{CapabilitySet, IdRange, UserNamespace};
 use tepui_isolation::{Logs, Mode};
 
 use super::exit::Exit;
@@ -75,6 +75,10 @@ pub(super) struct ContainerArgs {
     /// Filter no system calls, except for tasks that name a profile
     #[arg(long)]
     no_seccomp: bool,
+    /// The users of the machine that those of tasks are, such as `100000:65536`: the first, which
+    /// is their root, and how many. By default they are the machine's own
+    #[arg(long, value_name = "FIRST[:COUNT]", value_parser = Text(users))]
+    user_namespaces: Option<UserNamespace>,
     /// Let no program gain rights by being executed, such as sudo
     #[arg(long)]
     no_new_privileges: bool,
@@ -103,6 +107,7 @@ impl ContainerArgs {
                 unconfined: self.no_seccomp,
                 profiles: self.seccomp_profiles,
                 no_new_privileges: self.no_new_privileges,
+                user_namespace: self.user_namespaces,
                 private_tmp: self.private_tmp,
                 ..Allowed::default()
             },
@@ -162,6 +167,7 @@ impl ContainerArgs {
             (self.capabilities.is_some(), "--capabilities"),
             (self.seccomp_profiles.is_some(), "--seccomp-profiles"),
             (self.no_seccomp, "--no-seccomp"),
+            (self.user_namespaces.is_some(), "--user-namespaces"),
             (self.no_new_privileges, "--no-new-privileges"),
         ];
         let first = given.into_iter().find(|(is_given, _)| *is_given);
@@ -204,6 +210,25 @@ fn registry(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err("expected HOST[:PORT], such as registry.example:5000".into()),
     }
+}
+
+/// Reads which users tasks' are; nobody's root is the machine's.
+fn users(text: &str) -> Result<UserNamespace, String> {
+    let (first, count) = text.split_once(':').unwrap_or((text, "65536"));
+    let range = first.parse::<u32>().ok().zip(count.parse::<u32>().ok());
+    // The last number of all is no user's.
+    let range = range
+        .filter(|(first, count)| *first > 0 && *count > 0 && first.checked_add(*count).is_some());
+    let (first, count) = range.ok_or("expected FIRST[:COUNT], such as 100000:65536")?;
+    let ids = vec![IdRange {
+        inside: 0,
+        outside: first,
+        count,
+    }];
+    Ok(UserNamespace {
+        uids: ids.clone(),
+        gids: ids,
+    })
 }
 
 /// Reads a set of capabilities.

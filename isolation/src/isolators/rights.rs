@@ -12,7 +12,7 @@ use tepui_core::protocol::container_info::{
 use super::memory::Memory;
 use crate::isolator::{Isolator, Outcome, Recovered, Subject, Survivors};
 use crate::launch::{
-    Capabilities, CapabilitySet, Launch, Rlimit, RlimitKind, RlimitValues, Seccomp,
+    Capabilities, CapabilitySet, Launch, Rlimit, RlimitKind, RlimitValues, Seccomp, UserNamespace,
 };
 
 /// MiB in bytes.
@@ -34,6 +34,8 @@ pub struct Allowed {
     pub no_new_privileges: bool,
     /// The size of shared memory of those who name none, in bytes.
     pub shm_size: Option<u64>,
+    /// Which users of the machine those of containers are; `None` is the same ones.
+    pub user_namespace: Option<UserNamespace>,
     /// What of the machine those on its root do not see, directories and files: nothing is in them
     /// but their own sandbox.
     pub hidden: Vec<PathBuf>,
@@ -51,6 +53,7 @@ impl Default for Allowed {
             profiles: None,
             no_new_privileges: false,
             shm_size: None,
+            user_namespace: None,
             hidden: Vec::new(),
             private_tmp: false,
         }
@@ -168,6 +171,8 @@ impl Isolator for Rights {
         launch.seccomp = self.seccomp(&asked.security.seccomp)?;
         launch.no_new_privileges |=
             self.allowed.no_new_privileges | asked.security.no_new_privileges;
+        let users = launch.user_namespace.take();
+        launch.user_namespace = users.or_else(|| self.allowed.user_namespace.clone());
         launch.hidden.extend(self.allowed.hidden.iter().cloned());
         launch.private_tmp |= self.allowed.private_tmp && asked.image.is_none();
         refuse(asked, subject.spec.group.is_some())?;

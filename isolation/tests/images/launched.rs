@@ -1,19 +1,24 @@
 //! Containers in images, from the registry to the exit code.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tepui_core::protocol::container::{ContainerEvent, ContainerSpec};
+use tepui_core::protocol::container::{ContainerEvent, ContainerSpec, VolumePlace, VolumeSpec};
 use tepui_core::protocol::container_info::{
     Access, ContainerInfo, Image as Asked, Propagation, Uri, Volume, VolumeSource,
 };
 use tepui_core::protocol::status::{Exit, Limited};
 use tepui_core::protocol::task::CommandInfo;
+use tepui_core::resources::Access::ReadWrite;
 use tepui_core::resources::Milli;
 use tepui_isolation::fetch::{Config as FetchConfig, Fetcher};
-use tepui_isolation::isolators::{DiskRule, Disks, Fetching, Images, Volumes};
+use tepui_isolation::isolators::{
+    Allowed, DiskRule, Disks, Fetching, Images, Persistent, Rights, Volumes,
+};
+use tepui_isolation::launch::{IdRange, UserNamespace};
 use tepui_isolation::{Isolator, Mode};
 
 use super::*;
@@ -371,5 +376,77 @@ fn a_container_has_an_image_in_files_where_its_agent_allows_them() {
         let message = agent.failed();
         assert!(message.contains(why), "{path}: {message}");
     }
+    agent.shutdown();
+}
+
+// CT-14, CT-64
+#[test]
+fn a_container_of_an_image_has_users_of_its_own_where_its_agent_gives_them() {
+    let detected = Mode::detect();
+    if detected.mode != Mode::Container || !is_root("to mount") {
+        return skipped(&detected.reason);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let layers = [tree()].map(|layer| (layer.clone(), gzip(&layer)));
+    Built::packed(&layers, &json!({})).write_layout(&at("files/layout"), None);
+    let range = IdRange {
+        inside: 0,
+        outside: 200_000,
+        count: 10_000,
+    };
+    let allowed = Allowed {
+        user_namespace: Some(UserNamespace {
+            uids: vec![range],
+            gids: vec![range],
+        }),
+        ..Allowed::default()
+    };
+    let store = Store::open(at("images"), options()).unwrap();
+    let images = Images::new(Some(store), at("roots")).found_in(vec![at("files")]);
+    let isolators: Vec<Box<dyn Isolator>> = vec![
+        Box::new(Rights::new(allowed)),
+        Box::new(images),
+        Box::new(
+            Volumes::new(vec!["/usr".into(), at("volume")]).keeping(Persistent::new(dir.path())),
+        ),
+    ];
+    fs::create_dir(at("volume")).unwrap();
+    fs::write(at("volume/secret"), "of the machine\n").unwrap();
+    fs::set_permissions(at("volume/secret"), Permissions::from_mode(0o600)).unwrap();
+    let agent = Agent::isolated(config(dir.path(), Mode::Container), isolators);
+    let script = "id -u; stat -c %u /etc/passwd kept; : > mine; : > kept/file; : > /new; stat -c %u mine /new
+        chown 1000 mine; stat -c %u mine
+        cat volume/secret || echo refused";
+    let name = format!("file://{}", at("files/layout").display());
+    let mut spec = asking(1, sh(script), &name);
+    let volumes = &mut spec.container.as_mut().unwrap().volumes;
+    volumes.push(Volume {
+        path: "volume".to_owned(),
+        access: Access::Write,
+        source: VolumeSource::Host {
+            path: at("volume").to_str().unwrap().to_owned(),
+            propagation: Propagation::Private,
+        },
+    });
+    spec.volumes.push(VolumeSpec {
+        place: VolumePlace {
+            disk: None,
+            directory: vec!["eng".to_owned(), "v".to_owned()],
+        },
+        path: "kept".to_owned(),
+        access: ReadWrite,
+        size: Milli::from_units(8),
+    });
+    agent.launch_spec(&id(1), spec);
+    agent.started();
+    let end = agent.exited();
+    let said = agent.file(&id(1), "stdout");
+    let errors = agent.file(&id(1), "stderr");
+    assert_eq!(end, (Exit::Code(0), None), "{errors}");
+    // What the image's files belong to, and its own.
+    assert_eq!(said, "0\n4321\n0\n0\n0\n1000\nrefused\n", "{errors}");
+    let mine = fs::metadata(at("sandboxes/c000001/mine")).unwrap();
+    assert_eq!((mine.uid(), mine.gid()), (201_000, 200_000));
     agent.shutdown();
 }
