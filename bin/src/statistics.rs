@@ -4,6 +4,7 @@
 //! Deliberately not here: measuring.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
@@ -11,7 +12,7 @@ use tepui_isolation::Sample;
 use tepui_isolation::cgroup::{
     BlockStatistics, CpuStatistics, MemoryStatistics, Operations, Pressure, Stalls,
 };
-use tepui_isolation::isolators::DiskUse;
+use tepui_isolation::isolators::{DiskUse, VolumeUse};
 use tepui_isolation::network::Traffic;
 use tepui_isolation::network::statistics::Statistics;
 
@@ -111,6 +112,21 @@ fn operations(operations: &Operations) -> Value {
 fn disk(object: &mut Map<String, Value>, disk: &DiskUse) {
     put(object, "disk_limit_bytes", disk.limit);
     put(object, "disk_used_bytes", disk.used);
+    if !disk.volumes.is_empty() {
+        let volumes = disk.volumes.iter().map(volume).collect::<Vec<_>>();
+        put(object, "disk_statistics", Some(volumes));
+    }
+}
+
+/// One persistent volume, which is known by its id: the directory above that of its making.
+fn volume(volume: &VolumeUse) -> Value {
+    let mut object = Map::new();
+    let id = volume.path.parent().and_then(Path::file_name);
+    let id = id.map(|id| id.to_string_lossy().into_owned());
+    put(&mut object, "persistence", Some(json!({ "id": id })));
+    put(&mut object, "limit_bytes", Some(volume.limit));
+    put(&mut object, "used_bytes", volume.used);
+    Value::Object(object)
 }
 
 /// All interfaces together.

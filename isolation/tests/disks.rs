@@ -124,6 +124,7 @@ fn a_volume_has_a_size_of_its_own_and_who_writes_more_to_it_ends() {
     }
     let dir = tempfile::tempdir().unwrap();
     let disks = Disks::new(eager(), dir.path(), dir.path().join("disks")).unwrap();
+    let meter = disks.meter();
     let volumes = Volumes::default().keeping(Persistent::new(dir.path()));
     let all: Vec<Box<dyn Isolator>> = vec![Box::new(disks), Box::new(volumes)];
     let agent = Agent::isolated(config(dir.path(), Mode::Container), all);
@@ -138,6 +139,15 @@ fn a_volume_has_a_size_of_its_own_and_who_writes_more_to_it_ends() {
     // Together it is more than either may take.
     let both = format!("{}; {}", write(6, "data/big"), write(6, "big"));
     launch(1, both, 8, volume("small", Access::ReadWrite));
+    // What is on it is told beside what is the container's own (CT-81).
+    eventually("it is known what is on it", || {
+        let small = &meter.usage(&id(1)).unwrap().volumes[0];
+        assert_eq!(small.limit, 8 * MIB);
+        assert!(small.path.ends_with("eng/small"));
+        small
+            .used
+            .is_some_and(|used| (6 * MIB..7 * MIB).contains(&used))
+    });
     // It is not the reader who has made it large.
     launch(2, "true".into(), 8, volume("large", Access::ReadOnly));
     let large = volume("large", Access::ReadWrite);

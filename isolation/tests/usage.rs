@@ -65,7 +65,7 @@ fn a_sample_tells_what_a_container_uses() {
     eventually("it has used CPU time, and its disk is known", || {
         let first = sample().swap_remove(0).unwrap();
         let cpu = first.usage.cpu.user.unwrap_or_default();
-        let disk = first.disk.and_then(|disk| disk.used);
+        let disk = first.disk.as_ref().and_then(|disk| disk.used);
         cpu > Duration::from_millis(100) && disk.is_some_and(|used| used >= 4 << 20)
     });
     eventually("the other has its processes", || {

@@ -64,12 +64,25 @@ impl Default for DiskRule {
 const FILES_PER_MIB: NonZeroU32 = NonZeroU32::new(256).expect("it is not zero");
 
 /// What a container's files take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskUse {
     /// In bytes, when it was last looked; `None` before that.
     pub used: Option<u64>,
     /// The most, in bytes; `None` is any.
     pub limit: Option<u64>,
+    /// The persistent volumes that it may write to (CT-81).
+    pub volumes: Vec<VolumeUse>,
+}
+
+/// What the files on a persistent volume take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeUse {
+    /// Its directory on the machine.
+    pub path: PathBuf,
+    /// In bytes, when it was last looked; `None` before that.
+    pub used: Option<u64>,
+    /// The most, in bytes.
+    pub limit: u64,
 }
 
 /// Looks after containers' disks.
@@ -160,6 +173,7 @@ impl DiskMeter {
         Some(DiskUse {
             used: entry.taken.map(|taken| taken.bytes),
             limit: entry.record.limit.map(bytes),
+            volumes: entry.volumes().collect(),
         })
     }
 }

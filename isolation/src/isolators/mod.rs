@@ -22,7 +22,7 @@ mod rights;
 mod taken;
 mod volumes;
 
-pub use self::disks::{DiskMeter, DiskRule, DiskUse, Disks};
+pub use self::disks::{DiskMeter, DiskRule, DiskUse, Disks, VolumeUse};
 pub use self::fetching::Fetching;
 pub use self::former::Former;
 pub use self::groups::Groups;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tepui_core::protocol::status::{Breach, Limited};
 use tepui_core::resources::Milli;
 
+use super::disks::VolumeUse;
 use crate::disk::Taken;
 
 /// MiB in bytes.
@@ -101,6 +102,16 @@ impl Entry {
         for (taken, found) in self.volumes.iter_mut().zip(found.volumes) {
             *taken = found.or(*taken);
         }
+    }
+
+    /// Lists what was found of the volumes.
+    pub(super) fn volumes(&self) -> impl Iterator<Item = VolumeUse> {
+        let volumes = self.record.volumes.iter().zip(&self.volumes);
+        volumes.map(|((path, limit), taken)| VolumeUse {
+            path: path.clone(),
+            used: taken.map(|taken| taken.bytes),
+            limit: bytes(*limit),
+        })
     }
 
     /// Returns what was found if it is too much; what could not be looked into counts as that. A
