@@ -1,5 +1,5 @@
-//! An agent that is killed at random moments with fifty live tasks: none is lost, run twice, killed,
-//! or told to have ended otherwise than it has.
+//! An agent that is killed at random moments with fifty live tasks: none is lost, run twice,
+//! killed, or told to have ended otherwise than it has.
 //!
 //! The containers alone are killed at random moments, and at named places, by `tepui-isolation`;
 //! here it is the daemon, with its journal, its updates, and a master.
@@ -65,7 +65,7 @@ fn task(offer: &Offer, n: usize) -> TaskInfo {
     let code = code_of(n);
     let script = format!("echo {n} >> ran; sleep {seconds}.{rest:03}; exit {code}");
     let needs = Resources::parse(NEEDS).unwrap();
-    let id = TaskId::new(format!("t{n}")).unwrap();
+    let id = TaskId::new(&format!("t{n}")).unwrap();
     offer.task(id, needs, CommandInfo::shell(&script))
 }
 
@@ -75,7 +75,7 @@ impl Keeper<'_> {
         while self.goes_on.load(Ordering::Relaxed) || self.book.live() > 0 {
             let next = tokio::time::timeout(DEADLINE, self.events.next()).await;
             match next.expect("news in time").expect("it has not ended") {
-                Event::Offers(offers) => offers.into_iter().for_each(|offer| self.launch(&offer)),
+                Event::Offers(offers) => offers.into_iter().for_each(|offer| self.launch(offer)),
                 Event::Update(update) => self.note(&update),
                 _ => {}
             }
@@ -84,7 +84,7 @@ impl Keeper<'_> {
         self.book
     }
 
-    fn launch(&mut self, offer: &Offer) {
+    fn launch(&mut self, offer: Offer) {
         let goes_on = self.goes_on.load(Ordering::Relaxed);
         let missing = if goes_on { LIVE - self.book.live() } else { 0 };
         let mut left = offer.resources.clone();
@@ -95,7 +95,7 @@ impl Keeper<'_> {
         if count == 0 {
             return offer.decline(Some(Duration::ZERO));
         }
-        let tasks = (first..first + count).map(|n| task(offer, n)).collect();
+        let tasks = (first..first + count).map(|n| task(&offer, n)).collect();
         // What was offered before the agent was killed is void.
         if offer
             .accept(vec![Operation::Launch(tasks)], Some(Duration::ZERO))

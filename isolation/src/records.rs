@@ -28,6 +28,8 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
     pub(crate) fn open(directory: PathBuf) -> Result<Self> {
         let made = fs::create_dir_all(&directory);
         made.map_err(|error| Error::file("create", &directory, error))?;
+        // What somebody died over who wrote it.
+        removed(&directory.join(PART))?;
         Ok(Self {
             directory,
             kind: PhantomData,
@@ -69,13 +71,17 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
     }
 
     pub(crate) fn remove(&self, id: &ContainerId) -> Result<()> {
-        let path = self.directory.join(id.as_str());
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::file("remove", &path, error))
-            }
-            Ok(()) | Err(_) => Ok(()),
+        removed(&self.directory.join(id.as_str()))
+    }
+}
+
+/// Removes a file, if it is there.
+fn removed(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::file("remove", path, error))
         }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -97,6 +103,7 @@ mod tests {
             // The agent died while it wrote.
             fs::write(dir.path().join(PART), &whole[..cut]).unwrap();
             let found = records().all().unwrap();
+            assert!(!dir.path().join(PART).exists());
             assert_eq!(found, BTreeMap::from([(one.clone(), old.clone())]));
             // The machine did, and the file system had only some of it.
             fs::write(dir.path().join(two.as_str()), &whole[..cut]).unwrap();

@@ -415,7 +415,8 @@ fn a_container_of_an_image_has_users_of_its_own_where_its_agent_gives_them() {
     fs::write(at("volume/secret"), "of the machine\n").unwrap();
     fs::set_permissions(at("volume/secret"), Permissions::from_mode(0o600)).unwrap();
     let agent = Agent::isolated(config(dir.path(), Mode::Container), isolators);
-    let script = "id -u; stat -c %u /etc/passwd kept; : > mine; : > kept/file; : > /new; stat -c %u mine /new
+    let script = "id -u; stat -c %u /etc/passwd kept; : > mine; : > kept/file; : > /new
+        stat -c %u mine /new
         chown 1000 mine; stat -c %u mine
         cat volume/secret || echo refused";
     let name = format!("file://{}", at("files/layout").display());
