@@ -63,7 +63,8 @@ fn hide(launch: &Launch, path: &Path) -> Result<Option<OwnedFd>> {
     let failed = |errno| Error::file("hide", path, errno);
     let found = match open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
         Ok(found) => found,
-        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
+        // The last: who has no privileges, nor has the program, does not come there.
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => return Ok(None),
         Err(errno) => return Err(failed(errno)),
     };
     let stat = fstat(&found).map_err(failed)?;

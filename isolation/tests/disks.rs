@@ -3,16 +3,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics")]
 
+#[path = "limits/block.rs"]
+#[allow(dead_code, reason = "the tests of limits use more of it")]
+mod block;
 #[path = "common/mod.rs"]
 mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use block::Loop;
 use common::{Agent, config, eventually, id, sh, skipped, spec};
 use nix::mount::{MsFlags, mount, umount};
 use tepui_core::protocol::container::{
@@ -22,7 +26,7 @@ use tepui_core::protocol::status::{Breach, Exit, Limited};
 use tepui_core::protocol::task::CommandInfo;
 use tepui_core::resources::{Access, Milli};
 
-use tepui_isolation::disk::{Limits, ProjectIds, Projects, project_of};
+use tepui_isolation::disk::{Limits, ProjectIds, Projects, Quotas, project_of};
 use tepui_isolation::isolators::{DiskMeter, DiskRule, Disks, Persistent, Volumes};
 use tepui_isolation::{Isolator, Launch, Mode, Outcome, Subject};
 
@@ -301,10 +305,12 @@ impl Mounted {
             ]),
             _ => make.args(["-q", "-f"]),
         };
+        let options = (kind != "btrfs").then_some("prjquota");
+        make.stdout(Stdio::null());
         assert!(make.arg(disk).status().unwrap().success());
         let dir = tempfile::tempdir().unwrap();
         let none = MsFlags::empty();
-        mount(Some(disk), dir.path(), Some(kind), none, Some("prjquota")).unwrap();
+        mount(Some(disk), dir.path(), Some(kind), none, options).unwrap();
         Self(dir)
     }
 }
@@ -313,6 +319,95 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = umount(self.0.path());
     }
+}
+
+// CT-39: on this machine, for its kernel has btrfs
+#[test]
+fn btrfs_holds_what_groups_of_subvolumes_take() {
+    if is_virtual() || !can_contain() {
+        return;
+    }
+    let known = fs::read_to_string("/proc/filesystems").unwrap();
+    if !known.contains("btrfs") || !Path::new("/usr/sbin/mkfs.btrfs").exists() {
+        return skipped("no btrfs, or no mkfs.btrfs");
+    }
+    let disk = match Loop::new(512 << 20) {
+        Ok(disk) => disk,
+        Err(error) => return skipped(&format!("no block device to test with: {error}")),
+    };
+    let mounted = Mounted::new("btrfs", &disk.path);
+    let dir = mounted.0.path();
+    let rule = DiskRule {
+        projects: Some(IDS),
+        ..eager()
+    };
+    // It has to be told to count.
+    let refused = Disks::new(rule, dir, dir.join("disks")).unwrap_err();
+    assert!(
+        refused.to_string().contains("btrfs quota enable"),
+        "{refused}"
+    );
+    btrfs(&["quota", "enable"], dir);
+    let (first, meter) = agent(dir, rule);
+    let script = ": > writing
+        dd if=/dev/zero of=big bs=64k count=400 2> /dev/null
+        /usr/bin/btrfs subvolume create more > /dev/null 2>&1 && echo made > made
+        rm writing
+        exec sleep 1000";
+    first.launch_spec(&id(1), limited(1, sh(script), 16));
+    first.started();
+    let sandbox = |n: u64| dir.join("sandboxes").join(id(n).as_str());
+    eventually("all is written, or refused", || {
+        sandbox(1).join("big").exists() && !sandbox(1).join("writing").exists()
+    });
+    let written = fs::metadata(sandbox(1).join("big")).unwrap().len();
+    assert!((8 * MIB..=16 * MIB).contains(&written), "{written}");
+    // What would be in no group is not made.
+    assert!(!sandbox(1).join("more").exists() && !sandbox(1).join("made").exists());
+    // What is taken is known when the file system commits.
+    nix::unistd::syncfs(fs::File::open(dir).unwrap()).unwrap();
+    eventually("what it takes is told", || {
+        let used = meter.usage(&id(1)).unwrap().used;
+        used.is_some_and(|used| (8 * MIB..=16 * MIB).contains(&used))
+    });
+    first.detach();
+
+    // The next one has no guard, and the number of the first is taken.
+    let disks = Disks::new(rule, dir, dir.join("disks")).unwrap();
+    let unguarded = Guard(Arc::new(AtomicBool::new(false)));
+    let isolators: Vec<Box<dyn Isolator>> = vec![Box::new(disks), Box::new(unguarded)];
+    let second = Agent::isolated(config(dir, Mode::Container), isolators);
+    second.recover(&[id(1)]);
+    let makes = "/usr/bin/btrfs subvolume create more > /dev/null && exit 3";
+    second.launch_spec(&id(2), limited(2, sh(makes), 16));
+    second.started();
+    assert_eq!(second.exited().0, Exit::Code(3));
+    let groups = Quotas::of(dir).unwrap();
+    assert_eq!(groups.quota(IDS.last).unwrap().limits.bytes, Some(16 * MIB));
+    let limits = limited(1, sh(""), 64).limits;
+    second.send(ContainerCommand::Resize { id: id(1), limits });
+    eventually("it may take more", || {
+        groups.quota(IDS.first).unwrap().limits.bytes == Some(64 * MIB)
+    });
+    second.destroy(&id(1));
+    second.exited();
+    // The numbers are free when the files are gone: a subvolume goes as a directory does.
+    for n in [1, 2] {
+        fs::remove_dir_all(sandbox(n)).unwrap();
+    }
+    eventually("the numbers are free", || {
+        fs::read_dir(dir.join("disks")).unwrap().count() == 0
+    });
+    for number in [IDS.first, IDS.last] {
+        assert_eq!(groups.quota(number).unwrap().limits, Limits::default());
+    }
+    second.shutdown();
+}
+
+/// Runs `btrfs` on a directory.
+fn btrfs(arguments: &[&str], dir: &Path) {
+    let mut command = Command::new("btrfs");
+    assert!(command.args(arguments).arg(dir).status().unwrap().success());
 }
 
 const IDS: ProjectIds = ProjectIds {

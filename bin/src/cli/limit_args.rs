@@ -80,8 +80,8 @@ pub(super) struct LimitArgs {
     /// each takes one of the file system's inodes. `0` is any number
     #[arg(long, value_name = "COUNT", default_value = "256")]
     disk_files_per_mib: u32,
-    /// Have the file system of the work directory hold the limits of disks: quotas of projects with
-    /// these numbers, such as `5000..10000`
+    /// Have the file system of the work directory hold the limits of disks: quotas with these
+    /// numbers, such as `5000..10000`, of projects (XFS, ext4) or of subvolumes (btrfs)
     #[arg(long, value_name = "FIRST..LAST", value_parser = Text(projects))]
     disk_projects: Option<ProjectIds>,
     /// The graphics processors of NVIDIA to offer: `auto` is all that there are, `none`, or their

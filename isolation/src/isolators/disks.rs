@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 
 use super::persistent;
 use super::taken::{Entry, Excess, Found, Record, bytes, files_of};
-use crate::disk::{Limits, ProjectIds, Projects, Taken, Walk};
+use crate::disk::{Limits, ProjectIds, Quotas, Taken, Walk};
 use crate::error::Result;
 use crate::isolator::{Isolator, Outcome, Recovered, Subject, Survivors};
 use crate::launch::{Launch, Root};
@@ -42,7 +42,8 @@ pub struct DiskRule {
     pub interval: Duration,
     /// Whether containers end that have taken too much; else it is only told.
     pub ends: bool,
-    /// The numbers of projects, where the file system is to hold the limits.
+    /// The numbers of projects, or of groups of subvolumes, where the file system is to hold the
+    /// limits.
     pub projects: Option<ProjectIds>,
     /// How many files there may be for each MiB of a limit, empty ones and directories too: they
     /// take inodes, of which a file system has only so many. `None` is any number.
@@ -101,7 +102,7 @@ struct Shared {
     work_dir: PathBuf,
     rule: DiskRule,
     records: Records<Record>,
-    projects: Option<Projects>,
+    quotas: Option<Quotas>,
     table: Mutex<Table>,
     /// There is somebody new to look at, or everything is over.
     changed: Condvar,
@@ -134,7 +135,7 @@ impl Disks {
     /// # Errors
     /// If the file system is to hold limits and cannot, or what was there before cannot be read.
     pub fn new(rule: DiskRule, work_dir: &Path, directory: PathBuf) -> Result<Self> {
-        let projects = rule.projects.map(|_| Projects::of(work_dir)).transpose()?;
+        let quotas = rule.projects.map(|_| Quotas::of(work_dir)).transpose()?;
         let records = Records::open(directory)?;
         let all = records.all()?.into_iter();
         let all = all.map(|(id, record)| (id, Entry::new(record))).collect();
@@ -142,7 +143,7 @@ impl Disks {
             work_dir: work_dir.to_owned(),
             rule,
             records,
-            projects,
+            quotas,
             table: Mutex::new(Table {
                 all,
                 is_closed: false,
@@ -259,8 +260,8 @@ impl Shared {
 
     /// Finds out what a container's own files take; `None` if that cannot be found out now.
     fn measure(&self, record: &Record) -> Option<Taken> {
-        if let (Some(projects), Some(project)) = (&self.projects, record.project) {
-            let quota = projects.quota(project);
+        if let (Some(quotas), Some(project)) = (&self.quotas, record.project) {
+            let quota = quotas.quota(project);
             let quota = quota.inspect_err(|error| debug!(%error, "a disk is not looked at"));
             return Some(Taken {
                 bytes: quota.ok()?.used,
@@ -334,8 +335,8 @@ impl Shared {
     fn free(&self, id: &ContainerId, record: &Record) {
         let is_gone = |path: &PathBuf| matches!(path.try_exists(), Ok(false));
         if record.paths.iter().all(is_gone) {
-            let removed = match (&self.projects, record.project) {
-                (Some(projects), Some(project)) => projects.limit(project, Limits::default()),
+            let removed = match (&self.quotas, record.project) {
+                (Some(quotas), Some(project)) => quotas.free(project),
                 (_, _) => Ok(()),
             };
             match removed.and_then(|()| self.records.remove(id)) {
@@ -349,7 +350,7 @@ impl Shared {
     /// it, beside its own: for each of them, or, as files have one project, for the first.
     fn counts_group(&self, group: &Path) -> bool {
         let has = |entry: &Entry| entry.record.paths.iter().any(|path| path == group);
-        self.projects.is_none() || !self.lock().all.values().any(has)
+        self.quotas.is_none() || !self.lock().all.values().any(has)
     }
 
     /// Returns what the file system is to hold.
@@ -363,12 +364,12 @@ impl Shared {
     }
 
     /// Chooses a number that nobody has.
-    fn choose(&self, table: &Table, projects: &Projects, ids: ProjectIds) -> Outcome<u32> {
+    fn choose(&self, table: &Table, quotas: &Quotas, ids: ProjectIds) -> Outcome<u32> {
         let taken = table.all.values();
         let taken: BTreeSet<u32> = taken.filter_map(|entry| entry.record.project).collect();
         for id in (ids.first..=ids.last).filter(|id| !taken.contains(id)) {
             // What has it was another's, of whom nothing is known any more.
-            if projects.quota(id)?.used == 0 {
+            if quotas.quota(id)?.used == 0 {
                 return Ok(id);
             }
         }
@@ -379,17 +380,17 @@ impl Shared {
     /// Begins to look after a container, which has not made anything yet.
     fn begin(&self, id: &ContainerId, mut record: Record) -> Outcome<()> {
         let mut table = self.lock();
-        if let (Some(projects), Some(ids)) = (&self.projects, self.rule.projects) {
-            let project = self.choose(&table, projects, ids)?;
+        if let (Some(quotas), Some(ids)) = (&self.quotas, self.rule.projects) {
+            let project = self.choose(&table, quotas, ids)?;
             record.project = Some(project);
         }
         self.records.write(id, &record)?;
         table.all.insert(id.clone(), Entry::new(record.clone()));
         drop(table);
-        if let (Some(projects), Some(project)) = (&self.projects, record.project) {
-            projects.limit(project, self.limits(record.limit))?;
+        if let (Some(quotas), Some(project)) = (&self.quotas, record.project) {
+            quotas.limit(project, self.limits(record.limit))?;
             let mut paths = record.paths.iter();
-            paths.try_for_each(|path| projects.assign(path, project))?;
+            paths.try_for_each(|path| quotas.assign(path, project))?;
         }
         self.changed.notify_all();
         Ok(())
@@ -428,15 +429,23 @@ impl Isolator for Disks {
     }
 
     fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
-        launch.keeps_project |= self.shared.projects.is_some();
+        launch.keeps_project |= self.shared.quotas.is_some();
         let mut paths = vec![subject.sandbox.to_owned()];
         let root = match &launch.root {
             Some(Root::Overlay { upper_and_work, .. }) => upper_and_work.as_ref(),
             Some(Root::Directory { .. }) | None => None,
         };
+        if let Some(Quotas::Groups(_)) = self.shared.quotas
+            && !launch.changes.is_empty()
+        {
+            // They are mounted by now, and cannot become subvolumes any more.
+            let message =
+                "it has volumes of images to write to, which quotas of btrfs do not limit";
+            return Err(message.into());
+        }
         for path in root.into_iter().chain(&launch.changes) {
             // What the kernel works with beside it is part of the project, and else not looked at.
-            paths.push(match self.shared.projects {
+            paths.push(match self.shared.quotas {
                 Some(_) => path.clone(),
                 None => path.join("upper"),
             });
@@ -473,8 +482,8 @@ impl Isolator for Disks {
         }
         entry.record.limit = limit;
         self.shared.records.write(id, &entry.record)?;
-        if let (Some(projects), Some(project)) = (&self.shared.projects, entry.record.project) {
-            projects.limit(project, self.shared.limits(limit))?;
+        if let (Some(quotas), Some(project)) = (&self.shared.quotas, entry.record.project) {
+            quotas.limit(project, self.shared.limits(limit))?;
         }
         Ok(())
     }

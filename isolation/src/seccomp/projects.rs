@@ -1,4 +1,5 @@
-//! The filter of those whose files are limited by a quota of projects: they stay in their project.
+//! The filter of those whose files are limited by a quota of projects, or of subvolumes: they stay
+//! in theirs.
 //!
 //! The kernel lets whoever owns a file take it out of its project, unless that is in a user
 //! namespace; and whoever owns a directory say that what is made in it belongs to none. No profile
@@ -14,8 +15,17 @@ const REQUEST: u32 = ARGUMENTS + 8 + LOW;
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
 /// Set the project and the flags of a file: `FS_IOC_FSSETXATTR`, and `FS_IOC_SETFLAGS` as it is for
-/// programs of 64 and of 32 bits.
-const REQUESTS: [u32; 3] = [0x401c_5820, 0x4008_6602, 0x4004_6602];
+/// programs of 64 and of 32 bits; make subvolumes of btrfs, or copies of them, which would be in no
+/// group, in each of two ways.
+const REQUESTS: [u32; 7] = [
+    0x401c_5820,
+    0x4008_6602,
+    0x4004_6602,
+    0x5000_940e,
+    0x5000_9418,
+    0x5000_9401,
+    0x5000_9417,
+];
 /// Of every interface.
 const FILE_SETATTR: u32 = 469;
 
@@ -28,7 +38,7 @@ const INTERFACES: [(u32, u32); 2] = [(0xC000_00B7, 29), (0x4000_0028, 54)];
 pub(super) fn program() -> Vec<libc::sock_filter> {
     let mut program = vec![plain(LOAD, ARCHITECTURE)];
     for (architecture, ioctl) in INTERFACES {
-        let block = [
+        let mut block = vec![
             plain(LOAD, NUMBER),
             branch(AT_LEAST, X32, 1, 0),
             branch(EQUAL, FILE_SETATTR, 0, 1),
@@ -36,12 +46,12 @@ pub(super) fn program() -> Vec<libc::sock_filter> {
             branch(EQUAL, ioctl, 1, 0),
             plain(RETURN, ALLOW),
             plain(LOAD, REQUEST),
-            branch(EQUAL, REQUESTS[0], 3, 0),
-            branch(EQUAL, REQUESTS[1], 2, 0),
-            branch(EQUAL, REQUESTS[2], 1, 0),
-            plain(RETURN, ALLOW),
-            plain(RETURN, REFUSE),
         ];
+        for request in REQUESTS {
+            block.push(branch(EQUAL, request, 0, 1));
+            block.push(plain(RETURN, REFUSE));
+        }
+        block.push(plain(RETURN, ALLOW));
         let length = u8::try_from(block.len()).expect("a block is short");
         program.push(branch(EQUAL, architecture, 0, length));
         program.extend(block);
