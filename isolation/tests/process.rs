@@ -50,7 +50,7 @@ fn a_program_runs_and_its_code_output_and_environment_are_right() {
     let sandbox = sandbox.display();
     // AG-47: nothing of our own environment; AG-48: the command wins. PWD is the shell's.
     let expected = format!(
-        "out\nA=command\nB=agent\n\
+        "out\nA=command\nB=agent\nMESOS_DIRECTORY={sandbox}\nMESOS_SANDBOX={sandbox}\n\
          PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nPWD={sandbox}\n\
          TEPUI_CONTAINER_ID=c000001\nTEPUI_SANDBOX={sandbox}\n{sandbox}\n"
     );
