@@ -1,11 +1,11 @@
-//! Quotas of groups of subvolumes, as btrfs has them: a directory becomes a subvolume, which belongs
-//! to a group with a number, and the file system counts and limits what that takes (CT-39). The only
-//! file that speaks to btrfs.
+//! Quotas of groups of subvolumes, as btrfs has them: a directory becomes a subvolume, which
+//! belongs to a group with a number, and the file system counts and limits what that takes (CT-39).
+//! The only file that speaks to btrfs.
 //!
-//! Groups here are of the first level, one for each number; a subvolume's own is of level zero. What
-//! a group takes is counted when the file system commits, every half minute or so; its limit is held
-//! at once. A subvolume that is made inside would belong to no group: containers are refused that by
-//! [`crate::Launch::keeps_project`].
+//! Groups here are of the first level, one for each number; a subvolume's own is of level zero.
+//! What a group takes is counted when the file system commits, every half minute or so; its limit
+//! is held at once. A subvolume that is made inside would belong to no group: containers are
+//! refused that by [`crate::Launch::keeps_project`].
 
 use std::fs::{self, File};
 use std::io;
@@ -187,7 +187,7 @@ impl Groups {
     pub fn assign(&self, path: &Path, number: u32) -> Result<()> {
         let failed = |error| Error::file("make a subvolume of", path, error);
         self.make(of_number(number)).map_err(failed)?;
-        let above = path.parent().unwrap_or(Path::new("/"));
+        let above = path.parent().unwrap_or_else(|| Path::new("/"));
         let part = above.join(PART);
         // What somebody died over who made it.
         removed(&part).map_err(failed)?;

@@ -20,7 +20,7 @@ use tepui_core::resources::{Access, Milli};
 use tracing::{debug, warn};
 
 use super::persistent;
-use super::taken::{Entry, Excess, Found, Record, bytes, files_of};
+use super::taken::{DiskUse, Entry, Excess, Found, Record, bytes, files_of};
 use crate::disk::{Limits, ProjectIds, Quotas, Taken, Walk};
 use crate::error::Result;
 use crate::isolator::{Isolator, Outcome, Recovered, Subject, Survivors};
@@ -63,28 +63,6 @@ impl Default for DiskRule {
 
 /// A file of every block that there is.
 const FILES_PER_MIB: NonZeroU32 = NonZeroU32::new(256).expect("it is not zero");
-
-/// What a container's files take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiskUse {
-    /// In bytes, when it was last looked; `None` before that.
-    pub used: Option<u64>,
-    /// The most, in bytes; `None` is any.
-    pub limit: Option<u64>,
-    /// The persistent volumes that it may write to (CT-81).
-    pub volumes: Vec<VolumeUse>,
-}
-
-/// What the files on a persistent volume take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VolumeUse {
-    /// Its directory on the machine.
-    pub path: PathBuf,
-    /// In bytes, when it was last looked; `None` before that.
-    pub used: Option<u64>,
-    /// The most, in bytes.
-    pub limit: u64,
-}
 
 /// Looks after containers' disks.
 #[derive(Debug)]

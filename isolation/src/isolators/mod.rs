@@ -22,7 +22,7 @@ mod rights;
 mod taken;
 mod volumes;
 
-pub use self::disks::{DiskMeter, DiskRule, DiskUse, Disks, VolumeUse};
+pub use self::disks::{DiskMeter, DiskRule, Disks};
 pub use self::fetching::Fetching;
 pub use self::former::Former;
 pub use self::groups::Groups;
@@ -36,4 +36,5 @@ pub use self::persistent::Persistent;
 pub use self::plain::Plain;
 pub use self::processors::Processors;
 pub use self::rights::{Allowed, Rights};
+pub use self::taken::{DiskUse, VolumeUse};
 pub use self::volumes::Volumes;

@@ -11,11 +11,32 @@ use serde::{Deserialize, Serialize};
 use tepui_core::protocol::status::{Breach, Limited};
 use tepui_core::resources::Milli;
 
-use super::disks::VolumeUse;
 use crate::disk::Taken;
 
 /// MiB in bytes.
 const MIB: u64 = 1024 * 1024;
+
+/// What a container's files take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskUse {
+    /// In bytes, when it was last looked; `None` before that.
+    pub used: Option<u64>,
+    /// The most, in bytes; `None` is any.
+    pub limit: Option<u64>,
+    /// The persistent volumes that it may write to (CT-81).
+    pub volumes: Vec<VolumeUse>,
+}
+
+/// What the files on a persistent volume take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeUse {
+    /// Its directory on the machine.
+    pub path: PathBuf,
+    /// In bytes, when it was last looked; `None` before that.
+    pub used: Option<u64>,
+    /// The most, in bytes.
+    pub limit: u64,
+}
 
 /// What is remembered of one container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
