@@ -36,7 +36,8 @@ const ANY: u64 = u64::MAX;
 /// How many bits the number of a group has below its level.
 const LEVEL_BITS: u32 = 48;
 const NAME_BYTES: usize = 4_040;
-/// What a directory is called before it takes the place of another.
+/// What a directory is called before it takes the place of another; its number follows, for others
+/// may do the same beside it.
 const PART: &str = ".tepui-part";
 
 /// A file system that counts what groups of subvolumes take.
@@ -188,10 +189,11 @@ impl Groups {
         let failed = |error| Error::file("make a subvolume of", path, error);
         self.make(of_number(number)).map_err(failed)?;
         let above = path.parent().unwrap_or_else(|| Path::new("/"));
-        let part = above.join(PART);
+        let name = format!("{PART}-{number}");
+        let part = above.join(&name);
         // What somebody died over who made it.
         removed(&part).map_err(failed)?;
-        create(above, of_number(number)).map_err(failed)?;
+        create(above, &name, of_number(number)).map_err(failed)?;
         copy(path, &part).map_err(failed)?;
         fs::remove_dir_all(path).map_err(failed)?;
         fs::rename(&part, path).map_err(failed)
@@ -324,7 +326,7 @@ fn items(mut bytes: &[u8], count: u32) -> Vec<Item> {
 }
 
 /// Makes a subvolume that belongs to a group.
-fn create(above: &Path, group: u64) -> io::Result<()> {
+fn create(above: &Path, name: &str, group: u64) -> io::Result<()> {
     let directory = File::open(above)?;
     let inherit = Inherit {
         flags: 0,
@@ -342,7 +344,7 @@ fn create(above: &Path, group: u64) -> io::Result<()> {
         _unused: [0; 2],
         name: [0; NAME_BYTES],
     };
-    create.name[..PART.len()].copy_from_slice(PART.as_bytes());
+    create.name[..name.len()].copy_from_slice(name.as_bytes());
     // SAFETY: the structures are those that this request reads, and live through it.
     let done = unsafe { libc::ioctl(directory.as_raw_fd(), SUBVOLUME_CREATE, &raw const create) };
     Ok(Errno::result(done).map(drop)?)
