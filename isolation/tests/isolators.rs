@@ -7,6 +7,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use common::{Agent, config, id, sh, skipped, spec};
@@ -170,7 +171,7 @@ fn what_is_asked_for_in_vain_is_refused() {
         return;
     }
     let (dir, shared) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    std::os::unix::fs::symlink("/etc", shared.path().join("out")).unwrap();
+    symlink("/etc", shared.path().join("out")).unwrap();
     let all = isolators(dir.path(), Allowed::default(), shared.path());
     let agent = Agent::isolated(config(dir.path(), Mode::Container), all);
     type Ask = Box<dyn Fn(&mut ContainerInfo)>;
@@ -299,6 +300,40 @@ fn what_a_command_names_is_in_its_sandbox_before_it_starts() {
         assert!(said.starts_with("plain: "), "{said}");
         agent.shutdown();
     }
+}
+
+// AG-49: whoever does not see it cannot have it fetched either
+#[test]
+fn what_is_hidden_is_not_fetched() {
+    if !can_contain() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for name in ["hidden", "shown"] {
+        fs::create_dir(at(name)).unwrap();
+        fs::write(at(name).join("file"), name).unwrap();
+    }
+    symlink(at("hidden"), at("way")).unwrap();
+    let allowed = Allowed {
+        hidden: vec![fs::canonicalize(at("hidden")).unwrap()],
+        ..Allowed::default()
+    };
+    let isolators = isolators(dir.path(), allowed, &at("shown"));
+    let agent = Agent::isolated(config(dir.path(), Mode::Container), isolators);
+    let fetching = |path: &str| {
+        let mut command = sh("cat file");
+        command.uris = vec![Uri::new(at(path).to_str().unwrap())];
+        command
+    };
+    for (n, path) in (1..).zip(["hidden/file", "way/file", "shown/../hidden/file"]) {
+        agent.launch(&id(n), fetching(path));
+        let said = agent.failed();
+        assert!(said.contains("it is its agent's"), "{path}: {said}");
+    }
+    assert_eq!(agent.run(&id(9), fetching("shown/file")), Exit::Code(0));
+    assert_eq!(agent.file(&id(9), "stdout"), "shown");
+    agent.shutdown();
 }
 
 // CT-09: what runs goes on over a restart, and is cleaned up at its end

@@ -183,6 +183,10 @@ impl Fetcher {
                     source,
                 };
                 let mut file = local::open(path, sandbox.owner()).map_err(failed)?;
+                if sandbox.hides(&file).map_err(failed)? {
+                    let why = io::Error::new(io::ErrorKind::PermissionDenied, "it is its agent's");
+                    return Err(failed(why));
+                }
                 let transfer = self.transfer(item, None)?;
                 receive(transfer, &mut file, item, sandbox)
             }

@@ -5,9 +5,9 @@
 //! writing, and a file has its owner before it has its name or its mode.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,6 +40,7 @@ pub struct Owner {
 pub struct Sandbox {
     directory: OwnedFd,
     owner: Option<Owner>,
+    hidden: Vec<PathBuf>,
 }
 
 impl Sandbox {
@@ -52,7 +53,27 @@ impl Sandbox {
 
     /// A sandbox whose directory is open already.
     pub fn new(directory: OwnedFd, owner: Option<Owner>) -> Self {
-        Self { directory, owner }
+        Self {
+            directory,
+            owner,
+            hidden: Vec::new(),
+        }
+    }
+
+    /// Has nothing of the machine fetched that is below these real paths: who has the sandbox is
+    /// not to see it.
+    #[must_use]
+    pub fn hiding(self, hidden: Vec<PathBuf>) -> Self {
+        Self { hidden, ..self }
+    }
+
+    /// Returns whether a file of the machine is one that is hidden, by whatever way it was found.
+    pub(super) fn hides(&self, file: &File) -> io::Result<bool> {
+        if self.hidden.is_empty() {
+            return Ok(false);
+        }
+        let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        Ok(self.hidden.iter().any(|hidden| real.starts_with(hidden)))
     }
 
     pub(super) fn owner(&self) -> Option<Owner> {

@@ -35,7 +35,7 @@ impl Isolator for Fetching {
         let items = command.uris.iter().map(item);
         let items: Vec<Item> = items.collect::<Result<_, _>>()?;
         let owner = owner(&items, command, launch)?;
-        let sandbox = Sandbox::open(subject.sandbox, owner)?;
+        let sandbox = Sandbox::open(subject.sandbox, owner)?.hiding(launch.hidden.clone());
         self.0.fetch_watched(&items, &sandbox, subject.cancel)?;
         kill_point::reached("fetch.brought");
         Ok(())
