@@ -137,6 +137,20 @@ impl Projects {
         set.map_err(|error| Error::file("set a quota of", &self.path, error))
     }
 
+    /// Gives back a number of which nothing is left. XFS takes files apart a moment after they are
+    /// removed.
+    ///
+    /// # Errors
+    /// If something of it is left: it is not free then.
+    pub fn free(&self, project: u32) -> Result<()> {
+        match self.quota(project)?.used {
+            0 => self.limit(project, Limits::default()),
+            used => Err(Error::Invalid(format!(
+                "project {project} has {used} bytes still"
+            ))),
+        }
+    }
+
     /// Makes a directory, and what is in it, part of a project; so is what will be made in it. For
     /// one in which nobody makes anything yet.
     pub fn assign(&self, path: &Path, project: u32) -> Result<()> {

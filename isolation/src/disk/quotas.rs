@@ -55,7 +55,7 @@ impl Quotas {
     /// Gives a number back under which nothing is left.
     pub fn free(&self, number: u32) -> Result<()> {
         match self {
-            Self::Projects(projects) => projects.limit(number, Limits::default()),
+            Self::Projects(projects) => projects.free(number),
             Self::Groups(groups) => groups.free(number),
         }
     }
