@@ -317,8 +317,10 @@ impl Shared {
                 (Some(quotas), Some(project)) => quotas.free(project),
                 (_, _) => Ok(()),
             };
+            // Both at once: whoever looks for a number finds it free when its record is gone.
+            let mut table = self.lock();
             match removed.and_then(|()| self.records.remove(id)) {
-                Ok(()) => drop(self.lock().all.remove(id)),
+                Ok(()) => drop(table.all.remove(id)),
                 Err(error) => debug!(%id, %error, "the number of a project is not free yet"),
             }
         }
